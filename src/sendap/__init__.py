@@ -1,0 +1,32 @@
+"""Workbench for evaluating England's SEND and alternative provision Change Programme.
+
+The names below are loaded when first used, so that ``import sendap`` and ``sendap --help`` stay quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Cells": "sendap.cells",
+    "Estimates": "sendap.results",
+    "event_study": "sendap.effects",
+    "group_time": "sendap.effects",
+    "two_by_two": "sendap.effects",
+    "two_way": "sendap.effects",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'sendap' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

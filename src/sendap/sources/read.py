@@ -1,0 +1,156 @@
+"""One series of the catalogue, from its publisher's file to tidy rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sendap.catalog import Catalog, Dataset, Series
+from sendap.errors import DataError
+from sendap.files import sha256
+from sendap.periods import parse_dfe, parse_lait
+from sendap.sources.tables import (
+    check_columns,
+    check_key,
+    check_values,
+    locate,
+    read_text,
+    rows_in_words,
+    to_numbers,
+)
+from sendap.sources.tribunal import read_tribunal_table
+
+SYNTHETIC_MARK = "SYNTHETIC-DATA.json"
+
+
+@dataclass(frozen=True)
+class MeasuredSeries:
+    """A series as read: one row an area and period.
+
+    ``frame`` has ``la_code, period`` (the year in which it starts), ``value`` (in the unit of the series),
+    ``numerator`` and ``denominator`` where the file gives counts, and ``reason`` for a missing value.
+    ``set_aside`` lists what the boundary rule took out; ``path`` and ``digest`` say what was read.
+    """
+
+    dataset: Dataset
+    series: Series
+    frame: pd.DataFrame
+    set_aside: pd.DataFrame
+    path: Path
+    digest: str
+
+
+def is_synthetic(data_dir: Path) -> bool:
+    return (data_dir / SYNTHETIC_MARK).is_file()
+
+
+def read_series(catalog: Catalog, dataset_id: str, series_id: str, data_dir: Path) -> MeasuredSeries:
+    """Read one series and check it against its description.
+
+    Raises DataError for a missing file, a missing or unknown column, text in a number, a value out of bounds,
+    a numerator over its denominator, a repeated key, or an unknown area.
+    """
+    dataset = catalog.dataset(dataset_id)
+    series = dataset.find_series(series_id)
+    described = dataset.file(series.file)
+    path = locate(dataset, series.file, data_dir)
+    if dataset.reader == "ees":
+        rows = _from_ees(catalog, dataset, series, path)
+    elif dataset.reader == "lait":
+        rows = _from_lait(catalog, dataset, series, path)
+    else:
+        table = read_tribunal_table(path, catalog.places)
+        check_columns(table, described, path)
+        check_key(table, described.key, path=path)
+        rows = table.rename(columns={"year": "period"})
+        rows["period"] = rows["period"].astype(int)
+    values = _values(rows, dataset, series, path)
+    kept, set_aside = catalog.places.keep_todays_boundaries(
+        values, kind=series.period_kind, measured=series.measured
+    )
+    check_key(kept, ["la_code", "period"], path=path)
+    frame = kept.sort_values(["la_code", "period"]).rename_axis("row").reset_index()
+    return MeasuredSeries(
+        dataset=dataset, series=series, frame=frame, set_aside=set_aside, path=path, digest=sha256(path)
+    )
+
+
+def _selected(rows: pd.DataFrame, select: dict[str, str], path: Path) -> pd.DataFrame:
+    """Rows whose columns hold the selected labels, whatever their case and spacing."""
+    keep = pd.Series(True, index=rows.index)
+    for column, wanted in select.items():
+        labels = rows[column].str.split().str.join(" ").str.lower()
+        keep &= labels == " ".join(wanted.split()).lower()
+    if not keep.any():
+        wanted = ", ".join(f"{column} '{label}'" for column, label in select.items())
+        raise DataError(f"{path.name} has no row with {wanted}. Has the publisher changed its labels?")
+    return rows[keep]
+
+
+def _from_ees(catalog: Catalog, dataset: Dataset, series: Series, path: Path) -> pd.DataFrame:
+    described = dataset.file(series.file)
+    table = read_text(path)
+    check_columns(table, described, path)
+    check_values(table, [column for column in described.columns if column.codes], path=path)
+    check_key(table, described.key, path=path)
+    areas = _selected(table, {"geographic_level": "Local authority", **series.select}, path)
+    periods = [parse_dfe(*pair) for pair in zip(areas["time_period"], areas["time_identifier"], strict=True)]
+    return areas.assign(
+        la_code=catalog.places.canonical(areas["new_la_code"], where=path.name),
+        period=[period.year for period in periods],
+    )
+
+
+def _from_lait(catalog: Catalog, dataset: Dataset, series: Series, path: Path) -> pd.DataFrame:
+    described = dataset.file(series.file)
+    table = read_text(path)
+    check_columns(table, described, path)
+    rows = _selected(table, series.select, path)
+    check_key(rows, described.key, path=path)
+    digits = rows["LA Number"].str.strip().str.removesuffix(".0")
+    aggregates = digits.between("970", "999")  # England 970, regions 980 to 990: never an area
+    rows, digits = rows[~aggregates], digits[~aggregates]
+    periods = [parse_lait(*pair) for pair in zip(rows["Years"], rows["Year_Type"], strict=True)]
+    kinds = {period.kind for period in periods}
+    if kinds != {series.period_kind}:
+        found = ", ".join(sorted(kind.value for kind in kinds))
+        raise DataError(
+            f"{path.name}, series '{series.id}': found {found}, expected {series.period_kind.value}. "
+            "Correct period_kind in data-catalog/datasets."
+        )
+    return rows.assign(
+        la_code=catalog.places.canonical(digits, where=path.name), period=[period.year for period in periods]
+    )
+
+
+def _values(rows: pd.DataFrame, dataset: Dataset, series: Series, path: Path) -> pd.DataFrame:
+    """``value``, ``numerator``, ``denominator`` and ``reason``, within their bounds."""
+    described = dataset.file(series.file).by_name
+    found = rows[["la_code", "period"]].copy()
+    symbols = dict(dataset.symbols)
+    if series.value is not None:
+        found["value"], found["reason"] = to_numbers(rows[series.value], symbols, path=path)
+        found["numerator"] = found["denominator"] = float("nan")
+    else:
+        for role, column in (("numerator", series.numerator), ("denominator", series.denominator)):
+            assert column is not None
+            numbers, reasons = to_numbers(rows[column], symbols, path=path)
+            check_values(numbers.rename(column).to_frame(), [described[column]], path=path)
+            found[role] = numbers
+            found["reason"] = reasons if role == "numerator" else found["reason"].fillna(reasons)
+        over = found["numerator"] > found["denominator"]
+        if over.any():
+            raise DataError(
+                f"{path.name}, {rows_in_words(found.index[over])}: '{series.numerator}' is larger than "
+                f"'{series.denominator}'. A share needs a numerator of at most its denominator."
+            )
+        found.loc[found["denominator"] == 0, "reason"] = "the denominator is zero"
+        scale = 100.0 if series.unit == "per cent" else 1.0
+        found["value"] = (scale * found["numerator"] / found["denominator"]).where(found["denominator"] > 0)
+    bounds = described.get(series.value or "")
+    if bounds is not None and (series.minimum is not None or series.maximum is not None):
+        limited = bounds.model_copy(update={"minimum": series.minimum, "maximum": series.maximum})
+        check_values(found["value"].rename(series.value).to_frame(), [limited], path=path)
+    return found
