@@ -65,9 +65,7 @@ class Series(Described):
 
     @model_validator(mode="after")
     def one_way_to_read_it(self) -> Series:
-        if (self.value is None) == (self.numerator is None) or (self.numerator is None) != (
-            self.denominator is None
-        ):
+        if (self.value is None) == (self.numerator is None) or (self.numerator is None) != (self.denominator is None):
             raise ValueError("give either 'value', or both 'numerator' and 'denominator'")
         return self
 
@@ -98,9 +96,7 @@ class Dataset(Described):
                 continue  # its series are rows of one long table, not columns
             for column in (series.value, series.numerator, series.denominator, *series.select):
                 if column is not None and column not in files[series.file].by_name:
-                    raise ValueError(
-                        f"series '{series.id}' names column '{column}', which '{series.file}' lacks"
-                    )
+                    raise ValueError(f"series '{series.id}' names column '{column}', which '{series.file}' lacks")
         return self
 
     def file(self, name: str) -> DataFile:
@@ -162,9 +158,7 @@ class Rollout(Described):
                 raise ValueError(f"area {area.la_code} ({area.name}) is listed twice")
             seen.add(area.la_code)
             if area.source not in self.sources:
-                raise ValueError(
-                    f"area {area.la_code} ({area.name}) names source '{area.source}', which isn't listed"
-                )
+                raise ValueError(f"area {area.la_code} ({area.name}) names source '{area.source}', which isn't listed")
             try:
                 Month.parse(area.started)
             except DataError as error:
@@ -242,14 +236,10 @@ class Catalog:
 
     def dataset(self, dataset_id: str) -> Dataset:
         if dataset_id not in self.datasets:
-            raise ProtocolError(
-                f"There is no dataset '{dataset_id}'.{did_you_mean(dataset_id, self.datasets)}"
-            )
+            raise ProtocolError(f"There is no dataset '{dataset_id}'.{did_you_mean(dataset_id, self.datasets)}")
         return self.datasets[dataset_id]
 
     def rollout(self, programme: str) -> Rollout:
         if programme not in self.rollouts:
-            raise ProtocolError(
-                f"There is no rollout of '{programme}'.{did_you_mean(programme, self.rollouts)}"
-            )
+            raise ProtocolError(f"There is no rollout of '{programme}'.{did_you_mean(programme, self.rollouts)}")
         return self.rollouts[programme]

@@ -156,9 +156,7 @@ def parse_lait(years: str, year_type: str) -> Period:
     kind = _LAIT_KINDS.get(str(year_type).strip().lower())
     text = _MARKER.sub("", str(years).strip())
     if kind is None:
-        raise DataError(
-            f"Year_Type '{year_type}' isn't known. Expected one of: {', '.join(sorted(_LAIT_KINDS))}."
-        )
+        raise DataError(f"Year_Type '{year_type}' isn't known. Expected one of: {', '.join(sorted(_LAIT_KINDS))}.")
     spans = re.fullmatch(r"(\d{4})-(\d{2})", text)
     if spans and kind is not PeriodKind.CALENDAR and (int(spans[1]) + 1) % 100 == int(spans[2]):
         return Period(kind, int(spans[1]))

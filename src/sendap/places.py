@@ -107,9 +107,7 @@ class Places:
 
         Raises DataError naming the first unknown codes and their rows.
         """
-        mapped = (
-            codes.astype(str).str.strip().map({code: area.la_code for code, area in self.by_code.items()})
-        )
+        mapped = codes.astype(str).str.strip().map({code: area.la_code for code, area in self.by_code.items()})
         if mapped.isna().any():
             unknown = codes[mapped.isna()]
             first = str(unknown.iloc[0]).strip()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sendap.errors import DataError, UsageError
@@ -128,17 +127,13 @@ class Estimates:
             raise DataError(f"{path} doesn't exist. Make it with `sendap run`.") from None
         missing = [name for name in COLUMNS if name not in frame.columns]
         if missing:
-            raise DataError(
-                f"{path} lacks the column '{missing[0]}', so it isn't a table of results of this version."
-            )
+            raise DataError(f"{path} lacks the column '{missing[0]}', so it isn't a table of results of this version.")
         return cls(frame[list(COLUMNS)])
 
     def __str__(self) -> str:
         shown = ["outcome", "estimator", "term", "cohort", "period", "event_time", "estimate", "ci_low", "ci_high",
                  "inference", "clusters", "treated_clusters"]  # fmt: skip
-        return self.headline()[shown].to_string(
-            index=False, float_format=lambda value: f"{value:.3f}", na_rep=""
-        )
+        return self.headline()[shown].to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
 
     def _repr_html_(self) -> str:
         from sendap.report.tables import estimates_table
@@ -150,7 +145,3 @@ class Estimates:
         from sendap.report.figures import plot_estimates
 
         return plot_estimates(self.headline(), **options)
-
-
-def finite(value: float) -> bool:
-    return bool(np.isfinite(value))

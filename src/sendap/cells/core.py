@@ -17,69 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sendap.cells.combining import join_frames, join_metadata, matching, share_cohorts
+from sendap.cells.moments import add_up, margin_rows, margins_held, words
+from sendap.cells.panel import OutcomeInfo, Panel, Weights
 from sendap.errors import DataError, UsageError, did_you_mean
 from sendap.files import whole
 
 FORMAT_VERSION = 1
 MOMENTS = ("n", "n_observed", "weight", "sum", "sum_squares")
-Weights = Literal["areas", "children"]
-
-
-@dataclass(frozen=True)
-class OutcomeInfo:
-    """What an outcome is: its unit, its words, the kind of its periods (None for plain numbers)."""
-
-    unit: str = ""
-    label: str = ""
-    period_kind: str | None = None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One outcome as arrays: ``U`` units (cluster by stratum) by ``T`` periods.
-
-    ``mean`` and ``weight`` are U by T, missing and zero where nothing was observed. ``cohort`` (U) is the first
-    treated period, infinite for the never treated. ``cluster`` (U) is the position of a unit's cluster in
-    ``clusters``; ``group`` (U) numbers the strata of a within-region comparison, all zero without one.
-    """
-
-    outcome: str
-    clusters: np.ndarray
-    units: pd.DataFrame
-    periods: np.ndarray
-    cohort: np.ndarray
-    cluster: np.ndarray
-    group: np.ndarray
-    group_names: tuple[str, ...]
-    mean: np.ndarray
-    weight: np.ndarray
-    n: np.ndarray
-    weights: Weights
-    info: OutcomeInfo
-
-    @property
-    def cluster_cohort(self) -> np.ndarray:
-        """First treated period of each cluster (G)."""
-        found = np.full(len(self.clusters), np.inf)
-        found[self.cluster] = self.cohort
-        return found
-
-    @property
-    def cluster_group(self) -> np.ndarray:
-        found = np.zeros(len(self.clusters), dtype=int)
-        found[self.cluster] = self.group
-        return found
-
-    def select(self, periods: Iterable[int]) -> Panel:
-        """The same units, in these periods only."""
-        keep = np.isin(self.periods, list(periods))
-        return replace(
-            self,
-            periods=self.periods[keep],
-            mean=self.mean[:, keep],
-            weight=self.weight[:, keep],
-            n=self.n[:, keep],
-        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +37,12 @@ class Cells:
       of the cluster, missing for the never treated;
     - ``n``: records in the cell; ``n_observed``: records whose outcome is known; ``weight``, ``sum``,
       ``sum_squares``: over those, the sum of the weights, of weight times outcome, of weight times its square;
-    - any columns of covariate sums that ``covariates`` names.
+    - ``squared_deviations``, where the cells were compressed from records: the sum of weight times squared distance
+      from the cell's mean;
+    - for each name in ``covariates`` the columns of sums that ``sendap.cells.moments`` describes.
+
+    A stratum that was summed over reads "(all)", one that nobody recorded "Unknown". A frame may hold several
+    margins; they overlap, so whatever adds cells up uses one of them.
 
     ``clusters`` holds what is known of each cluster (at least ``cluster``; ``region`` where there is one).
     ``metadata`` travels with the file: sources and their fingerprints, the protocol's hash, whether synthetic.
@@ -185,9 +135,7 @@ class Cells:
         else:
             count, part = numbers(denominator), numbers(numerator)  # type: ignore[arg-type]
             if (count < 0).any():
-                raise DataError(
-                    f"Column '{denominator}', row {frame.index[count < 0][0]}: a denominator is negative."
-                )
+                raise DataError(f"Column '{denominator}', row {frame.index[count < 0][0]}: a denominator is negative.")
             over = (part > count) | (part < 0)
             if over.any():
                 raise DataError(
@@ -232,33 +180,86 @@ class Cells:
             outcomes={name: info for part in parts for name, info in part.outcomes.items()},
             strata=parts[0].strata,
             covariates=parts[0].covariates,
-            clusters=pd.concat(clusters).drop_duplicates("cluster").reset_index(drop=True)
-            if clusters
-            else None,
+            clusters=pd.concat(clusters).drop_duplicates("cluster").reset_index(drop=True) if clusters else None,
             metadata=parts[0].metadata,
         )
 
     def only(self, outcome: str) -> Cells:
         """The cells of one outcome."""
         if outcome not in self.outcomes:
-            raise UsageError(
-                f"These cells hold no outcome '{outcome}'.{did_you_mean(outcome, self.outcomes)}"
-            )
+            raise UsageError(f"These cells hold no outcome '{outcome}'.{did_you_mean(outcome, self.outcomes)}")
         return replace(
             self,
             frame=self.frame[self.frame["outcome"] == outcome].reset_index(drop=True),
             outcomes={outcome: self.outcomes[outcome]},
         )
 
-    def without_clusters(self, clusters: Iterable[str]) -> Cells:
-        """The same cells without some clusters."""
-        return replace(
-            self, frame=self.frame[~self.frame["cluster"].isin(set(clusters))].reset_index(drop=True)
+    @property
+    def margins(self) -> tuple[tuple[str, ...], ...]:
+        """The margins that these cells hold, each as the strata it keeps apart, the largest first."""
+        return margins_held(self.frame, self.strata)
+
+    def margin(self, *, drop: Sequence[str] | None = None, keep: Sequence[str] | None = None) -> Cells:
+        """The same records in fewer strata: without those in ``drop``, or with those in ``keep`` only.
+
+        Adds up one margin, never two that overlap: the smallest that keeps the wanted strata apart.
+        Raises UsageError for an unknown stratum, or where no margin here can give it.
+        """
+        if (drop is None) == (keep is None):
+            raise UsageError("Give either drop or keep, a list of strata.")
+        for name in (*(drop or ()), *(keep or ())):
+            if name not in self.strata:
+                raise UsageError(f"These cells have no stratum '{name}'.{did_you_mean(name, self.strata)}")
+        wanted = tuple(s for s in self.strata if (s in keep if keep is not None else s not in (drop or ())))
+        # Outcomes may hold different margins, so each is taken by itself.
+        rows = [margin_rows(part, self.strata, wanted) for _, part in self.frame.groupby("outcome", sort=False)]
+        frame = pd.concat(rows).drop(columns=[s for s in self.strata if s not in wanted])
+        keys = ["outcome", "cluster", "period", *wanted]
+        return replace(self, frame=add_up(frame, keys, self.covariates), strata=wanted)
+
+    def filter(self, **conditions: object) -> Cells:
+        """The cells that meet every condition, a value or a list of them: ``filter(sex="Female", period=[2023])``.
+
+        Columns of ``clusters`` serve as well: ``filter(region="London")``. Raises UsageError for an unknown
+        column, DataError for a value that no cell has.
+        """
+        frame = self.frame[matching(self.frame, self.clusters, conditions)].reset_index(drop=True)
+        if frame.empty:
+            raise DataError("No cell meets all of these conditions together.")
+        held = set(frame["outcome"])
+        return replace(self, frame=frame, outcomes={name: i for name, i in self.outcomes.items() if name in held})
+
+    def combine(self, other: Cells, *, add: bool = False, cohorts: Literal["same", "other"] = "same") -> Cells:
+        """These cells and others: a new year, or another area, without the records of either.
+
+        ``add``: the two were made from different records, so cells that are in both are added up; otherwise they
+        are refused. ``cohorts="other"``: where a cluster has started since, the other cells know its first treated
+        period. Raises DataError where the two overlap or disagree, UsageError where they can't be compared.
+        """
+        for name in ("strata", "covariates", "margins"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if set(mine) != set(theirs):
+                raise UsageError(f"The {name} differ: {mine} here, {theirs} there. Make both the same with margin().")
+        for name in set(self.outcomes) & set(other.outcomes):
+            if self.outcomes[name].unit != other.outcomes[name].unit:
+                units = f"'{self.outcomes[name].unit}' here, '{other.outcomes[name].unit}' there"
+                raise DataError(f"The units of '{name}' differ: {units}. Expected the same.")
+        first, second = share_cohorts(self.frame, other.frame, latest=cohorts == "other")
+        tables = [part.clusters for part in (self, other) if part.clusters is not None]
+        return Cells(
+            frame=join_frames(first, second, self.keys, self.covariates, add=add),
+            outcomes={**other.outcomes, **self.outcomes},
+            strata=self.strata,
+            covariates=self.covariates,
+            clusters=pd.concat(tables).drop_duplicates("cluster").reset_index(drop=True) if tables else None,
+            metadata=join_metadata(self.metadata, other.metadata, add=add),
         )
 
-    def panel(
-        self, outcome: str | None = None, *, weights: Weights = "areas", within: str | None = None
-    ) -> Panel:
+    def without_clusters(self, clusters: Iterable[str]) -> Cells:
+        """The same cells without some clusters."""
+        return replace(self, frame=self.frame[~self.frame["cluster"].isin(set(clusters))].reset_index(drop=True))
+
+    def panel(self, outcome: str | None = None, *, weights: Weights = "areas", within: str | None = None) -> Panel:
         """One outcome as arrays.
 
         ``weights``: "areas" counts every unit once, "children" by the weight of its records. ``within`` names
@@ -274,9 +275,12 @@ class Cells:
         rows = rows[rows["weight"] > 0]
         if rows.empty:
             raise DataError(f"No cell of '{outcome}' has a known figure.")
-        units = (
-            rows[["cluster", *self.strata, "cohort"]].drop_duplicates().sort_values(["cluster", *self.strata])
-        )
+        held = margins_held(rows, self.strata)
+        if len(held) > 1:
+            raise UsageError(
+                f"These cells hold margins that overlap ({words(held)}). Choose one with margin(keep=[...])."
+            )
+        units = rows[["cluster", *self.strata, "cohort"]].drop_duplicates().sort_values(["cluster", *self.strata])
         units = units.reset_index(drop=True)
         position = pd.MultiIndex.from_frame(units[["cluster", *self.strata]].astype(str))
         row_of = position.get_indexer(pd.MultiIndex.from_frame(rows[["cluster", *self.strata]].astype(str)))
@@ -349,9 +353,7 @@ class Cells:
             raise DataError(f"{path} is a Parquet file, but not one of cells: it lacks their description.")
         known = json.loads(about)
         if known["format"] != FORMAT_VERSION:
-            raise DataError(
-                f"{path} has format {known['format']}; this version reads format {FORMAT_VERSION}."
-            )
+            raise DataError(f"{path} has format {known['format']}; this version reads format {FORMAT_VERSION}.")
         return cls(
             frame=table.replace_schema_metadata(None).to_pandas(),
             outcomes={name: OutcomeInfo(**info) for name, info in known["outcomes"].items()},

@@ -134,9 +134,7 @@ class GroupTimeFit:
             made.append(Aggregate("group", members, False, cohort=cohort))
         events = sorted({float(periods[pair.time] - pair.cohort) for pair in self.pairs})
         for event in events:
-            members = tuple(
-                i for i, pair in enumerate(self.pairs) if periods[pair.time] - pair.cohort == event
-            )
+            members = tuple(i for i, pair in enumerate(self.pairs) if periods[pair.time] - pair.cohort == event)
             made.append(Aggregate("event", members, True, event_time=event))
         for period in sorted({int(periods[self.pairs[index].time]) for index in post}):
             members = tuple(index for index in post if periods[self.pairs[index].time] == period)
@@ -180,9 +178,7 @@ class GroupTimeFit:
         change = np.where(seen, variables[:, :, pair.time] - variables[:, :, pair.base], 0.0)  # V, U
         estimate = np.einsum("ru,vu->vr", unit_weight, change)
         with np.errstate(invalid="ignore", divide="ignore"):
-            control_mean = np.stack(
-                [(controls * row) @ one_hot / control_weight for row in change]
-            )  # V, R, Q
+            control_mean = np.stack([(controls * row) @ one_hot / control_weight for row in change])  # V, R, Q
         control_mean = np.where(has_controls, control_mean, 0.0) @ one_hot.T  # V, R, U
         gap = change[:, None, :] - control_mean
         contributions = treated * (gap - estimate[:, :, None]) - controls_share * gap
@@ -220,9 +216,7 @@ class GroupTimeFit:
             total = raw.sum(axis=1, keepdims=True)
             with np.errstate(invalid="ignore", divide="ignore"):
                 share = raw / total
-            parts = np.stack(
-                [np.where(ok[:, j], pairs[i][0], 0.0) for j, i in enumerate(aggregate.pairs)], axis=2
-            )
+            parts = np.stack([np.where(ok[:, j], pairs[i][0], 0.0) for j, i in enumerate(aggregate.pairs)], axis=2)
             mean = np.einsum("vrj,rj->vr", parts, share)
             estimate[:, :, column] = mean
             for j, i in enumerate(aggregate.pairs):
@@ -233,9 +227,7 @@ class GroupTimeFit:
                     if aggregate.shares and len(aggregate.pairs) > 1:
                         # The shares of the cohorts are estimated too.
                         member = (cohorts == pair.cohort) * kept * unit_size / total
-                        given[..., column] += (
-                            np.where(ok[:, j], parts[:, :, j] - mean, 0.0)[:, :, None] * member
-                        )
+                        given[..., column] += np.where(ok[:, j], parts[:, :, j] - mean, 0.0)[:, :, None] * member
                 if linear is not None:
                     moved = counts[:, None] * np.nan_to_num(pairs[i][2])
                     linear[:, column, :, pair.time] += moved
@@ -343,14 +335,10 @@ def fit_two_by_two(panel: Panel, *, before: int, after: int, contrast: str = "")
     """
     for period in (before, after):
         if period not in panel.periods:
-            raise DesignError(
-                f"'{panel.outcome}' has no period {period}. It has {', '.join(map(str, panel.periods))}."
-            )
+            raise DesignError(f"'{panel.outcome}' has no period {period}. It has {', '.join(map(str, panel.periods))}.")
     pair = panel.select([before, after])
     if (pair.cohort <= before).any():
-        raise DesignError(
-            f"Some areas are treated by {before} already, so it can't serve as the period before."
-        )
+        raise DesignError(f"Some areas are treated by {before} already, so it can't serve as the period before.")
     cohort = np.where(pair.cohort <= after, float(after), pair.cohort)
     return GroupTimeFit(
         panel=replace(pair, cohort=cohort),

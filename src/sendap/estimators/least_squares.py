@@ -88,29 +88,26 @@ class LeastSquaresFit:
             )
 
     def leave_one_out(self) -> np.ndarray:
-        found = np.full((len(self.panel.clusters), len(self.estimate)), np.nan)
-        for position, inverse, known in self._without_each_cluster():
-            moment = self._moment.sum(axis=0) - self._moment[position]
-            found[position] = np.where(known, (inverse @ moment)[self._controls :], np.nan)
-        return found
+        moment = self._moment.sum(axis=0) - self._moment
+        effects = np.einsum("gkp,gp->gk", self._without_each_cluster[:, self._controls :], moment)
+        rest = self._gram.sum(axis=0) - self._gram
+        shown = np.einsum("gkp,gpk->gk", self._without_each_cluster[:, self._controls :], rest[:, :, self._controls :])
+        return np.where(np.abs(shown - 1.0) < IDENTIFIED, effects, np.nan)
 
-    def _without_each_cluster(self):  # type: ignore[no-untyped-def]
-        gram = self._gram.sum(axis=0)
-        for position in range(len(self.panel.clusters)):
-            rest = gram - self._gram[position]
-            inverse = np.linalg.pinv(rest, rcond=1e-12, hermitian=True)
-            yield position, inverse, self._identified(rest, inverse)
+    @cached_property
+    def _without_each_cluster(self) -> np.ndarray:
+        """Inverse cross-products without each cluster, G by P by P."""
+        rest = self._gram.sum(axis=0) - self._gram
+        return np.linalg.pinv(rest, rcond=1e-12, hermitian=True)
 
     def weights(self) -> np.ndarray:
         rows = self._inverse[self._controls :]
-        return np.einsum("kp,utp->kut", rows, self._design * self._weight[:, :, None])
+        return np.einsum("kp,utp->kut", rows, self._design * self._weight[:, :, None], optimize=True)
 
     def leave_one_out_weights(self, term: int) -> np.ndarray:
-        weighted = self._design * self._weight[:, :, None]
-        found = np.zeros((len(self.panel.clusters), *self.observed.shape))
-        for position, inverse, _ in self._without_each_cluster():
-            found[position] = weighted @ inverse[self._controls + term]
-            found[position, self.panel.cluster == position] = 0.0
+        rows = self._without_each_cluster[:, self._controls + term]
+        found = np.einsum("gp,utp->gut", rows, self._design * self._weight[:, :, None], optimize=True)
+        found[self.panel.cluster[None, :] == np.arange(len(self.panel.clusters))[:, None]] = 0.0
         return found
 
     @cached_property

@@ -35,18 +35,24 @@ def infer(
     seed: int = 20230902,
     regions: np.ndarray | None = None,
     permute: bool = True,
+    only: tuple[str, ...] | None = None,
 ) -> Estimates:
     """Intervals and p-values for every term of a fit.
 
     ``inference``: "auto" takes what ``choose`` says for the treated and untreated clusters of each term; a
     named method is refused where the choice forbids it. ``regions`` (G) keeps permutation inside regions.
-    ``permute=False`` saves the draws where permutation would only be the second method.
+    ``permute=False`` saves the draws where permutation would only be the second method; ``only`` keeps some
+    kinds of terms ("overall", "event").
     """
     if inference not in METHODS:
         raise UsageError(f"inference must be one of {', '.join(METHODS)}, not '{inference}'.")
-    choices = [choose(int(row.treated_clusters), int(row.control_clusters)) for row in fit.terms.itertuples()]
+    choices = {
+        row.Index: choose(int(row.treated_clusters), int(row.control_clusters))
+        for row in fit.terms.itertuples()
+        if only is None or row.term in only
+    }
     if inference != "auto":
-        choices = [_only(choice, inference) for choice in choices]
+        choices = {position: _only(choice, inference) for position, choice in choices.items()}
     base = _describe(fit)
     left_out = fit.leave_one_out()
     effective = effective_clusters(fit)
@@ -83,10 +89,7 @@ def _describe(fit: Fit) -> dict[int, dict[str, Any]]:
             "outcome": panel.outcome,
             "contrast": fit.contrast,
             "estimator": fit.estimator,
-            **{
-                key: term[key]
-                for key in ("term", "cohort", "period", "event_time", "treated_clusters", "n", "note")
-            },
+            **{key: term[key] for key in ("term", "cohort", "period", "event_time", "treated_clusters", "n", "note")},
             "estimate": float(fit.estimate[position]),
             "clusters": clusters,
             "weight": panel.weights,
@@ -106,7 +109,7 @@ def _years(periods: np.ndarray, kind: str | None) -> str:
 def _cluster_robust_rows(fit, base, choices, variance, left_out, effective, level):  # type: ignore[no-untyped-def]
     rows = []
     clusters = len(fit.panel.clusters)
-    for position, choice in enumerate(choices):
+    for position, choice in choices.items():
         for method in ("crv1", "crv3"):
             if method != choice.headline and method not in choice.second:
                 continue
@@ -141,43 +144,36 @@ def _cluster_robust_rows(fit, base, choices, variance, left_out, effective, leve
 def _permutation_rows(fit, base, choices, effective, level, draws, seed, regions, permute):  # type: ignore[no-untyped-def]
     needed = [
         position
-        for position, choice in enumerate(choices)
+        for position, choice in choices.items()
         if choice.headline == "permutation"
         or (permute and "permutation" in choice.second and base[position]["term"] == "overall")
     ]
     if not needed or fit.estimator == "event_study":
-        return [
-            _not_estimable(base[position], "permutation isn't defined for this estimator")
-            for position in needed
-        ]
+        return [_not_estimable(base[position], "permutation isn't defined for this estimator") for position in needed]
     groups = fit.panel.cluster_group if regions is None else regions
     terms = np.array(needed)
     studentised = np.array([fit.terms["treated_clusters"].iloc[position] > 1 for position in needed])
-    two_sided = permutation_test(
-        fit, terms, groups, draws=draws, seed=seed, level=level, studentised=studentised
-    )
-    inner = permutation_test(
-        fit, terms, groups, draws=draws, seed=seed, level=2 * ONE_SIDED - 1, studentised=studentised
+    tested = permutation_test(
+        fit, terms, groups, draws=draws, seed=seed, levels=(level, 2 * ONE_SIDED - 1), studentised=studentised
     )
     rows = []
-    for position, wide, narrow in zip(needed, two_sided, inner, strict=True):
+    for position, found in zip(needed, tested, strict=True):
+        two_sided, one_sided = found.intervals
         headline = choices[position].headline == "permutation"
-        if wide.exact and wide.draws < FEWEST_ALLOCATIONS:
-            rows.append(
-                _not_estimable(base[position], f"there are only {wide.draws} ways to deal the starts out")
-            )
+        if found.exact and found.draws < FEWEST_ALLOCATIONS:
+            rows.append(_not_estimable(base[position], f"there are only {found.draws} ways to deal the starts out"))
             continue
         rows.append(
             {
                 **base[position],
-                "ci_low": wide.low,
-                "ci_high": wide.high,
+                "ci_low": two_sided[0],
+                "ci_high": two_sided[1],
                 "ci_level": level,
-                "one_sided_low": narrow.low,
-                "one_sided_high": narrow.high,
-                "p_value": wide.p_value,
+                "one_sided_low": one_sided[0],
+                "one_sided_high": one_sided[1],
+                "p_value": found.p_value,
                 "inference": "permutation",
-                "draws": wide.draws,
+                "draws": found.draws,
                 "effective_clusters": effective[position],
                 "headline": headline,
             }
@@ -190,7 +186,5 @@ def _not_estimable(described: dict[str, Any], reason: str) -> dict[str, Any]:
     return {**described, "inference": "none", "status": "not_estimable", "headline": True, "note": note}
 
 
-def _refused_rows(base: dict[int, dict[str, Any]], choices: list[Choice]) -> list[dict[str, Any]]:
-    return [
-        _not_estimable(base[i], choice.why) for i, choice in enumerate(choices) if choice.headline == "none"
-    ]
+def _refused_rows(base: dict[int, dict[str, Any]], choices: dict[int, Choice]) -> list[dict[str, Any]]:
+    return [_not_estimable(base[i], choice.why) for i, choice in choices.items() if choice.headline == "none"]

@@ -8,7 +8,7 @@ different amounts. Source: MacKinnon and Webb (2020), doi:10.1016/j.jeconom.2020
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 from math import comb, prod
 
 import numpy as np
@@ -16,16 +16,15 @@ import numpy as np
 from sendap.estimators.fit import Fit, Permuted
 
 CHUNK = 250
-SEARCH_STEPS = 60
+SEARCH_STEPS = 40
 
 
 @dataclass(frozen=True)
 class PermutationResult:
-    """p-value of no effect, and the interval of effects that aren't rejected at ``1 - level``."""
+    """p-value of no effect, and for each level the interval of effects that aren't rejected."""
 
     p_value: float
-    low: float
-    high: float
+    intervals: tuple[tuple[float, float], ...]
     draws: int
     exact: bool
 
@@ -101,17 +100,13 @@ def _statistics(found: Permuted, term: int, effect: float, studentised: bool) ->
     if not studentised:
         return np.abs(estimate)
     squares = (
-        found.square_outcome[:, term]
-        - 2 * effect * found.cross[:, term]
-        + effect**2 * found.square_planted[:, term]
+        found.square_outcome[:, term] - 2 * effect * found.cross[:, term] + effect**2 * found.square_planted[:, term]
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.abs(estimate) / np.sqrt(np.maximum(squares, 0.0))
 
 
-def _p_value(
-    actual: Permuted, found: Permuted, term: int, effect: float, studentised: bool, exact: bool
-) -> float:
+def _p_value(actual: Permuted, found: Permuted, term: int, effect: float, studentised: bool, exact: bool) -> float:
     """(1 + draws at least as extreme) / (1 + draws), or the plain share when all allocations are there."""
     own = _statistics(actual, term, effect, studentised)[0]
     others = _statistics(found, term, effect, studentised)
@@ -130,7 +125,7 @@ def permutation_test(
     *,
     draws: int,
     seed: int,
-    level: float = 0.95,
+    levels: tuple[float, ...] = (0.95,),
     studentised: np.ndarray | None = None,
 ) -> list[PermutationResult]:
     """Test each term by dealing the starts out anew inside ``groups`` (G), and invert the test for intervals.
@@ -150,8 +145,10 @@ def permutation_test(
 
         centre = float(actual.outcome[0, term])
         spread = float(np.nanstd(found.outcome[:, term])) or 1.0
-        low, high = (_end(p_at, centre, side * spread, 1 - level) for side in (-1.0, 1.0))
-        results.append(PermutationResult(p_at(0.0), low, high, len(dealt), exact))
+        intervals = tuple(
+            (_end(p_at, centre, -spread, 1 - level), _end(p_at, centre, spread, 1 - level)) for level in levels
+        )
+        results.append(PermutationResult(p_at(0.0), intervals, len(dealt), exact))
     return results
 
 
@@ -164,7 +161,7 @@ def _end(p_at, centre: float, step: float, alpha: float) -> float:  # type: igno
         inside, outside = outside, centre + 2 * (outside - centre)
     else:
         return float(np.sign(step) * np.inf)
-    for _ in islice(range(SEARCH_STEPS), SEARCH_STEPS):
+    for _ in range(SEARCH_STEPS):
         middle = (inside + outside) / 2
         if p_at(middle) > alpha:
             inside = middle

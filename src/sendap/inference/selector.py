@@ -49,7 +49,7 @@ def choose(treated: int, controls: int) -> Choice:
             "crv3",
             ("permutation", "crv1"),
             (),
-            f"{fewer} {side} clusters: the cluster jackknife with Satterthwaite degrees of freedom, checked by permutation.",
+            f"{fewer} {side} clusters: the cluster jackknife with Satterthwaite degrees of freedom, and permutation.",
         )
     return Choice(
         "crv1", ("crv3", "permutation"), (), f"Over {MANY} clusters on both sides: all methods agree closely."

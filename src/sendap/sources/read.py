@@ -67,9 +67,7 @@ def read_series(catalog: Catalog, dataset_id: str, series_id: str, data_dir: Pat
         rows = table.rename(columns={"year": "period"})
         rows["period"] = rows["period"].astype(int)
     values = _values(rows, dataset, series, path)
-    kept, set_aside = catalog.places.keep_todays_boundaries(
-        values, kind=series.period_kind, measured=series.measured
-    )
+    kept, set_aside = catalog.places.keep_todays_boundaries(values, kind=series.period_kind, measured=series.measured)
     check_key(kept, ["la_code", "period"], path=path)
     frame = kept.sort_values(["la_code", "period"]).rename_axis("row").reset_index()
     return MeasuredSeries(

@@ -1,0 +1,247 @@
+"""What a pilot's evaluation promises, typed, read from ``analysis/<pilot>/protocol.yaml``.
+
+A protocol is reviewed like code. It says who is treated and compared, which outcomes count for what, what
+harm is looked for and how large an effect would matter, before anybody looks at a result.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from sendap.catalog import Catalog, Dataset, Described, Series, explain, read_yaml
+from sendap.errors import Problems, ProtocolError, SendapError, UsageError, did_you_mean
+from sendap.files import fingerprint
+from sendap.periods import Month, Period
+
+Family = Literal["primary", "secondary", "guard", "exploratory"]
+
+
+class Guard(Described):
+    """A harm that is looked for: the concern, who raised it where, and the margin that would still be borne."""
+
+    concern: str
+    basis: Literal["stated", "ours"]
+    paragraph: str
+    harm_if: Literal["rises", "falls"]
+    margin: float = Field(gt=0)
+    reason: str
+
+
+class Outcome(Described):
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    dataset: str
+    series: str
+    name: str
+    counted: str | None = None
+    better: Literal["higher", "lower", "neither"]
+    family: Family
+    population: str
+    why: str
+    smallest_effect: float | None = Field(default=None, gt=0)
+    guard: Guard | None = None
+    current_sen_population: bool = False
+    first_period: int | None = None
+
+    @property
+    def heading(self) -> str:
+        """The name as it stands alone: without its article, with a capital."""
+        text = self.name.removeprefix("the ")
+        return text[0].upper() + text[1:]
+
+    @model_validator(mode="after")
+    def family_fits(self) -> Outcome:
+        if (self.family == "guard") != (self.guard is not None):
+            raise ValueError(f"outcome '{self.id}': a guard needs 'guard' with its margin, and only a guard has one")
+        if self.family in ("primary", "secondary") and self.smallest_effect is None:
+            raise ValueError(f"outcome '{self.id}': a {self.family} outcome needs 'smallest_effect'")
+        if self.current_sen_population and self.family != "exploratory":
+            raise ValueError(
+                f"outcome '{self.id}': its population is pupils with SEN now, which the programme may change, so it "
+                "can only be exploratory"
+            )
+        return self
+
+
+class Exclusion(Described):
+    la_code: str
+    reason: str
+
+
+class Comparison(Described):
+    rule: str
+    control: Literal["never", "not_yet"]
+    within: Literal["region"] | None = None
+    exclude: tuple[Exclusion, ...] = ()
+
+
+class Exposed(Described):
+    """From when an area counts as treated.
+
+    A period counts as after when at least half its months lie after the start and the programme has run for
+    ``minimum_months`` by its end; as before when it ends ``anticipation_months`` before the start; else as
+    partly exposed, and it's neither.
+    """
+
+    minimum_months: int = Field(default=6, ge=0)
+    anticipation_months: int = Field(default=0, ge=0)
+    reason: str
+
+
+class Disparity(Described):
+    question: str
+    strata: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def always(self) -> Disparity:
+        missing = {"place", "sex", "ethnicity"} - set(self.strata)
+        if missing:
+            raise ValueError(
+                f"disparity.strata must hold place, sex and ethnicity; missing: {', '.join(sorted(missing))}"
+            )
+        return self
+
+
+class Protocol(Described):
+    id: str
+    name: str
+    group: str
+    status: str
+    seed_references: tuple[str, ...]
+    question: str
+    theory_of_change: tuple[str, str, str]
+    cluster: str
+    programme: str
+    reach: str
+    assignment: str
+    comparison: Comparison
+    exposure: Exposed
+    weights: Literal["areas", "children"]
+    design: str
+    headline: Literal["group_time"]
+    alternatives: tuple[Literal["two_way", "event_study", "two_by_two"], ...]
+    inference_class: str
+    outcomes: tuple[Outcome, ...]
+    not_yet_measured: tuple[str, ...] = ()
+    disparity: Disparity
+    breaks_crossed: tuple[str, ...]
+    overlaps: tuple[str, ...]
+    disclosure_profile: str
+    cost: str
+    unknowns: tuple[str, ...]
+    next_steps: str
+    registered: bool = False
+    seed: int = 20230902
+    draws: int = Field(default=1999, ge=199)
+
+    @model_validator(mode="after")
+    def one_primary(self) -> Protocol:
+        primary = [outcome.id for outcome in self.outcomes if outcome.family == "primary"]
+        if len(primary) != 1:
+            raise ValueError(f"there must be one primary outcome, found {len(primary)}: {', '.join(primary) or 'none'}")
+        ids = [outcome.id for outcome in self.outcomes]
+        repeated = {name for name in ids if ids.count(name) > 1}
+        if repeated:
+            raise ValueError(f"outcome '{sorted(repeated)[0]}' is there twice")
+        return self
+
+    @property
+    def primary(self) -> Outcome:
+        return next(outcome for outcome in self.outcomes if outcome.family == "primary")
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the canonical content: comments, order of keys and line breaks don't matter."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    def outcome(self, outcome_id: str) -> Outcome:
+        for outcome in self.outcomes:
+            if outcome.id == outcome_id:
+                return outcome
+        raise ProtocolError(
+            f"{self.id} has no outcome '{outcome_id}'.{did_you_mean(outcome_id, [each.id for each in self.outcomes])}"
+        )
+
+
+def protocol_path(analysis: Path, pilot: str) -> Path:
+    path = analysis / pilot.lower() / "protocol.yaml"
+    if not path.is_file():
+        known = sorted(folder.parent.name.upper() for folder in analysis.glob("*/protocol.yaml"))
+        raise UsageError(f"There is no pilot '{pilot}'.{did_you_mean(pilot.upper(), known)}")
+    return path
+
+
+def known_pilots(analysis: Path) -> list[str]:
+    """Every pilot with a protocol, in the order of the folders."""
+    return sorted(folder.parent.name.upper() for folder in analysis.glob("*/protocol.yaml"))
+
+
+def read_protocol(analysis: Path, pilot: str) -> Protocol:
+    """Read and check one protocol.
+
+    Raises UsageError for an unknown pilot, and Problems listing everything wrong in the file at once.
+    """
+    path = protocol_path(analysis, pilot)
+    content = read_yaml(path)
+    where = f"analysis/{path.parent.name}/{path.name}"
+    try:
+        protocol = Protocol.model_validate(content)
+    except ValidationError as error:
+        raise Problems(f"The protocol of {pilot.upper()} can't be used:", explain(error, where)) from None
+    if protocol.id.lower() != path.parent.name:
+        raise ProtocolError(f"{where}: id '{protocol.id}' doesn't match its folder '{path.parent.name}'.")
+    return protocol
+
+
+def series_of(catalog: Catalog, outcome: Outcome) -> tuple[Dataset, Series]:
+    dataset = catalog.dataset(outcome.dataset)
+    return dataset, dataset.find_series(outcome.series)
+
+
+def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
+    """Everything in a protocol that the catalogue can't support, as sentences."""
+    found: list[str] = []
+    try:
+        rollout = catalog.rollout(protocol.programme)
+    except SendapError as error:
+        return [str(error)]
+    for excluded in protocol.comparison.exclude:
+        if excluded.la_code not in catalog.places.by_code:
+            found.append(f"comparison.exclude: there is no area with code '{excluded.la_code}'.")
+        elif excluded.la_code in {area.la_code for area in rollout.areas}:
+            found.append(f"comparison.exclude: {excluded.la_code} is a treated area of {protocol.programme}.")
+    crossed: set[str] = set()
+    for outcome in protocol.outcomes:
+        try:
+            _, series = series_of(catalog, outcome)
+        except SendapError as error:
+            found.append(f"outcome '{outcome.id}': {error}")
+            continue
+        crossed.update(series.breaks)
+    for name in sorted(crossed - set(protocol.breaks_crossed)):
+        what = catalog.breaks[name].what if name in catalog.breaks else "not in data-catalog/breaks.yaml"
+        found.append(f"breaks_crossed doesn't declare '{name}', which an outcome crosses: {what}")
+    for name in sorted(set(protocol.breaks_crossed) - set(catalog.breaks)):
+        found.append(f"breaks_crossed: there is no break '{name}'.{did_you_mean(name, catalog.breaks)}")
+    return found
+
+
+def rollout_outside(protocol: Protocol, catalog: Catalog, periods: dict[str, list[int]]) -> list[str]:
+    """Start dates that lie outside the months of every outcome's data. ``periods`` by outcome, as read."""
+    windows: list[tuple[Month, Month]] = []
+    for outcome in protocol.outcomes:
+        _, series = series_of(catalog, outcome)
+        for year in periods.get(outcome.id, []):
+            windows.append(Period(series.period_kind, year).window(series.measured))
+    if not windows:
+        return []
+    first, last = min(opens for opens, _ in windows), max(closes for _, closes in windows)
+    return [
+        f"Rollout of {protocol.programme}: {area.name} ({area.la_code}) starts in {area.started}, outside the data, "
+        f"which run from {first} to {last}. Correct 'started' in data-catalog/rollouts, or add data."
+        for area in catalog.rollout(protocol.programme).areas
+        if not first <= area.start <= last
+    ]

@@ -1,0 +1,1 @@
+"""Figures, tables and sentences: from results to what a person reads or sees."""
