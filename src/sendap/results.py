@@ -54,6 +54,14 @@ COLUMNS: dict[str, str] = {
 """Columns of ``estimates.parquet`` in their order. ``headline`` marks the method that the selector chose;
 ``one_sided_low`` and ``one_sided_high`` are one-sided 95% bounds, for guards."""
 
+# The contrasts of an evaluation: which areas are compared, and from which base.
+MAIN = "all comparison areas"
+ACROSS = "all comparison areas, across regions"
+SURE = "without areas of low or medium confidence"
+APART = "without areas of other programmes"
+WIDER = "one more period counted as partly exposed"
+SINGLE = "each base year on its own"
+
 STATUSES = ("ok", "suppressed", "not_estimable", "exploratory")
 
 

@@ -87,6 +87,13 @@ class LeastSquaresFit:
                 "There may be no untreated area left in some period or region, or no period before treatment."
             )
 
+    def cross_products(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """By cluster: regressors with themselves (G by P by P) and with the outcome (G by P); the first effect.
+
+        Weighted, with unit means taken out. Effects are the columns from the first effect on, in the order of terms.
+        """
+        return self._gram, self._moment, self._controls
+
     def leave_one_out(self) -> np.ndarray:
         moment = self._moment.sum(axis=0) - self._moment
         effects = np.einsum("gkp,gp->gk", self._without_each_cluster[:, self._controls :], moment)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -40,11 +41,25 @@ def locate(dataset: Dataset, name: str, data_dir: Path) -> Path:
 
 
 def read_text(path: Path, **options: object) -> pd.DataFrame:
-    """A delimited file as text, gzipped or not, with or without a byte-order mark; indexed by row number."""
+    """A delimited file as text, gzipped or not, with or without a byte-order mark; indexed by row number.
+
+    Raises DataError for a file that is damaged or isn't UTF-8.
+    """
+    if options:
+        return _read_text(path, **options)
+    state = path.stat()
+    return _remembered(path, state.st_mtime_ns, state.st_size).copy()
+
+
+@lru_cache(maxsize=4)
+def _remembered(path: Path, modified: int, size: int) -> pd.DataFrame:
+    """One long table holds many series: read once while it stays the same."""
+    return _read_text(path)
+
+
+def _read_text(path: Path, **options: object) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", keep_default_na=False, skipinitialspace=False, **options
-        )
+        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, **options)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} isn't UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, gzip.BadGzipFile, EOFError) as error:

@@ -1,0 +1,122 @@
+"""The commands. Each calls one function of the library; nothing is decided here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sendap import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Evaluate England's SEND and alternative provision Change Programme.",
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Folder of published tables. SENDAP_DATA names it too; without one, synthetic data."
+    ),
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs.")]
+
+
+@app.callback(invoke_without_command=True)
+def top(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.command()
+def pilots(data_dir: DataDir = None, runs_dir: RunsDir = Path("runs")) -> None:
+    """Every pilot: design, primary outcome, last run and what it found."""
+    from sendap.runs.listing import list_pilots
+    from sendap.workspace import Workspace
+
+    typer.echo(list_pilots(Workspace.find(data_dir), runs_dir))
+
+
+@app.command()
+def check(
+    pilots: Annotated[list[str] | None, typer.Argument(help="Pilots to check; all without one.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Check protocol, catalogue and data before anything runs. Shows every problem at once."""
+    from sendap.runs.listing import check_pilots
+    from sendap.workspace import Workspace
+
+    typer.echo(check_pilots(pilots or [], Workspace.find(data_dir)))
+
+
+@app.command()
+def run(
+    pilots: Annotated[list[str] | None, typer.Argument(help="Pilots to run; all without one.")] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Pilots at a time.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Run again even where nothing has changed.")] = False,
+) -> None:
+    """Execute the notebooks of each pilot. Unchanged work isn't done again."""
+    from sendap.progress import Steps
+    from sendap.protocol import known_pilots
+    from sendap.runs.execute import run_pilots
+    from sendap.workspace import Workspace
+
+    workspace = Workspace.find(data_dir)
+    chosen = [name.upper() for name in pilots] if pilots else known_pilots(workspace.analysis)
+    with Steps(chosen) as steps:
+        done = run_pilots(chosen, workspace, runs_dir.resolve(), jobs=jobs, force=force, report=steps.show)
+    for each in done:
+        state = f"{each.seconds:.0f} s" if each.fresh else "nothing has changed"
+        kind = ", synthetic data, not a finding" if each.synthetic else ""
+        typer.echo(f"{each.pilot}: {runs_dir / each.pilot / each.folder.name} ({state}{kind})")
+
+
+@app.command()
+def publish(
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the site.")] = Path("_site"),
+    renderer: Annotated[str, typer.Option("--renderer", help="auto, quarto or preview.")] = "auto",
+) -> None:
+    """Build the site from the last run of every pilot: Quarto where it's installed, else the built-in preview."""
+    from sendap.site.publish import publish as publish_site
+    from sendap.workspace import Workspace
+
+    index = publish_site(Workspace.find(), runs_dir.resolve(), out.resolve(), renderer=renderer)
+    typer.echo(f"The site is ready. Open {index}")
+
+
+@app.command()
+def fetch(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets; all without one.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say where each published dataset comes from, where to put it, and whether it's there."""
+    from sendap.runs.listing import fetch_instructions
+    from sendap.workspace import Workspace
+
+    typer.echo(fetch_instructions(datasets or [], Workspace.find(data_dir)))
+
+
+def main() -> None:
+    """Run a command. A problem that the user can mend is shown without a traceback."""
+    from sendap.errors import SendapError
+
+    try:
+        app()
+    except SendapError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Finished runs are kept; run the same command again to go on.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The Board page: one A4, in a fixed order, for a reader with three minutes and no statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from sendap import __version__
+from sendap.protocol import series_of
+from sendap.report.context import Evaluated
+from sendap.report.figures import Figure, interval_figure
+from sendap.report.output import Html, bullets, notice, paragraphs
+from sendap.report.style import SYNTHETIC_WORDS
+from sendap.report.tables import table
+from sendap.results import MAIN
+from sendap.verdict import amount, decimals, in_every_hundred, show
+
+INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals would contain the true effect."
+
+
+def about(evaluated: Evaluated) -> Html:
+    """Pilot, areas, dates, reach, stage."""
+    protocol = evaluated.protocol
+    warning = (
+        notice(f"{SYNTHETIC_WORDS.capitalize()}. These figures are invented.", "warning")
+        if evaluated.synthetic
+        else Html("")
+    )
+    items = {
+        "Question": protocol.question,
+        "Where": protocol.reach,
+        "Stage": protocol.status,
+        "In the Plan": ", ".join(protocol.seed_references),
+    }
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items.items())
+    return warning + Html(f'<dl class="sendap-facts">{rows}</dl>')
+
+
+def headline(evaluated: Evaluated) -> Html:
+    """The finding on the primary outcome, in words, with what the interval leaves open."""
+    primary = evaluated.protocol.primary
+    row, finding = evaluated.headline(primary), evaluated.finding(primary)
+    lead = f"{SYNTHETIC_WORDS.capitalize()}: " if evaluated.synthetic else ""
+    words = [in_every_hundred(row, primary.counted)]
+    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        places = decimals((row["ci_high"] - row["ci_low"]) / 4)
+        words.append(
+            f"The 95% confidence interval runs from {show(row['ci_low'], places)} to {show(row['ci_high'], places)} "
+            f"{'percentage points' if row['unit'] == 'per cent' else row['unit']}. {INTERVAL_MEANING}"
+        )
+    return notice(lead + finding.sentence, "finding") + paragraphs(*words)
+
+
+def conclusions(evaluated: Evaluated) -> Html:
+    """What can and can't be concluded, in plain words, computed from results."""
+    primary = evaluated.protocol.primary
+    finding = evaluated.finding(primary)
+    can, cannot = [], []
+    row = evaluated.headline(primary)
+    if finding.verdict in ("cannot_tell", "already_moving"):
+        cannot.append(
+            "These figures don't show that the programme worked. Nor do they show that it failed: they are too "
+            "uncertain to say either."
+        )
+    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        places = decimals((row["ci_high"] - row["ci_low"]) / 4)
+        far = max(abs(row["ci_low"]), abs(row["ci_high"]))
+        can.append(
+            f"A change in {primary.name} of more than {amount(far, str(row['unit']), places)} either way is unlikely."
+        )
+    span = evaluated.base_year_range(primary)
+    if span is not None and span[0] < 0 < span[1]:
+        places = decimals((row["ci_high"] - row["ci_low"]) / 4)
+        cannot.append(
+            "A simple before-and-after comparison can't be trusted here. Depending on the year taken as before, it "
+            f"gives anything from {show(span[0], places)} to {show(span[1], places)}. {_start_gap(evaluated)}"
+        )
+    for outcome in evaluated.protocol.outcomes:
+        found = evaluated.finding(outcome)
+        if outcome.id == primary.id or outcome.family == "exploratory":
+            continue
+        row_of = evaluated.headline(outcome)
+        excludes = row_of["ci_low"] > 0 or row_of["ci_high"] < 0
+        if found.verdict in ("changed", "too_small", "little_or_none"):
+            can.append(found.sentence)
+        elif found.verdict == "already_moving" and excludes:
+            cannot.append(found.sentence)
+    cannot.append("Nothing here says which part of the programme did what, or whether families were better served.")
+    html = "<h3>What we can say</h3>" + bullets(can).html if can else ""
+    return Html(html + "<h3>What we can't say</h3>" + bullets(cannot).html)
+
+
+def _start_gap(evaluated: Evaluated) -> str:
+    """How far apart the areas were to begin with, in a sentence."""
+    primary = evaluated.protocol.primary
+    frame = evaluated.raw_means(primary).dropna()
+    cohort = evaluated.cells.only(primary.id).frame["cohort"].min()
+    before = frame[frame["period"] < cohort - 1]
+    if before.empty:
+        return ""
+    gap = before["treated"] - before["comparison"]
+    widest, last = float(gap.loc[gap.abs().idxmax()]), float(gap.iloc[-1])
+    side = "above" if widest > 0 else "below"
+    return (
+        f"Programme areas stood as much as {show(abs(widest), 0)} points {side} the others before the start, and "
+        f"{show(abs(last), 0)} points in the last year before it."
+    )
+
+
+def confidence(evaluated: Evaluated) -> Html:
+    """The confidence word, with every part of its score."""
+    found = evaluated.confidence
+    parts = [f"{name}: {score} of 5." for name, score in found.parts]
+    threats = [f"{name}: {level} threat." for name, level in found.threats]
+    words = f"Confidence: {found.words} (score {found.score} of 5)."
+    if not found.complete:
+        words += " How large a break in trends would overturn the result isn't assessed yet, so it could be lower."
+    return notice(words) + bullets(parts + threats)
+
+
+def chart(evaluated: Evaluated) -> Figure:
+    """Effect and interval of the primary outcome, with the smallest effect that matters."""
+    primary = evaluated.protocol.primary
+    _, series = series_of(evaluated.catalog, primary)
+    frame = evaluated.estimates
+    rows = frame[
+        (frame["outcome"] == primary.id)
+        & frame["headline"]
+        & (frame["term"] == "overall")
+        & (frame["estimator"] == "group_time")
+    ].reset_index(drop=True)
+    words: Mapping[str, str] = {MAIN: "Headline"}
+    labels = [words.get(name, name[0].upper() + name[1:]) for name in rows["contrast"]]
+    finding = evaluated.finding(primary)
+    title = {
+        "cannot_tell": "The effect could be a gain or a loss",
+        "already_moving": "Areas were on other paths before",
+        "little_or_none": "Little or no difference",
+        "too_small": "A change that may be too small to matter",
+        "changed": "A change larger than chance",
+        "not_estimable": "No effect could be estimated",
+    }[finding.verdict]
+    return interval_figure(
+        rows,
+        labels,
+        title=title,
+        measure=series.label,
+        unit=series.unit,
+        source=evaluated.source(primary),
+        threshold=primary.smallest_effect,
+        name=f"{evaluated.protocol.id.lower()}-headline",
+        synthetic=evaluated.synthetic,
+    )
+
+
+def groups(evaluated: Evaluated) -> Html:
+    """Who benefits: what this report can say of groups."""
+    return paragraphs(
+        "We can't tell who benefits. These published figures hold no differences by sex or ethnic group for enough "
+        "years, so the test that no group is disadvantaged (Plan, chapter 2, paragraph 75) isn't met by this report.",
+        evaluated.protocol.disparity.question,
+    )
+
+
+def guards(evaluated: Evaluated) -> Html:
+    """Each stated concern with its verdict in a word."""
+    rows = []
+    for outcome in evaluated.of_family("guard"):
+        assert outcome.guard is not None
+        verdict, _ = evaluated.guard(outcome)
+        row = evaluated.headline(outcome)
+        places = decimals((row["ci_high"] - row["ci_low"]) / 4)
+        rows.append(
+            {
+                "Concern": f"{outcome.guard.concern} ({outcome.guard.paragraph})",
+                "Measure": outcome.heading,
+                "Best estimate": show(row["estimate"], places),
+                "Likely between": f"{show(row['ci_low'], places)} and {show(row['ci_high'], places)}",
+                "Verdict": verdict,
+            }
+        )
+    unmeasured = evaluated.protocol.not_yet_measured
+    return Html(table(pd.DataFrame(rows), "Harms looked for", file=f"{evaluated.protocol.id.lower()}-harms.csv")) + (
+        paragraphs("Not measured yet: " + "; ".join(unmeasured) + ".") if unmeasured else Html("")
+    )
+
+
+def cost(evaluated: Evaluated) -> Html:
+    return paragraphs(evaluated.protocol.cost)
+
+
+def unknowns(evaluated: Evaluated) -> Html:
+    """What isn't known: the protocol's list, data breaks, overlaps."""
+    shared = evaluated.overlaps[evaluated.overlaps["treated_areas"] > 0]
+    also = [
+        f"{row.treated_areas} of the areas were also in {row.name}{'' if row.complete else ' (list incomplete)'}."
+        for row in shared.itertuples()
+    ]
+    breaks = [evaluated.catalog.breaks[name].what for name in evaluated.protocol.breaks_crossed]
+    return bullets([*evaluated.protocol.unknowns, *also, *breaks])
+
+
+def next_steps(evaluated: Evaluated) -> Html:
+    return paragraphs(evaluated.protocol.next_steps)
+
+
+def imprint(evaluated: Evaluated) -> Html:
+    """Where everything is, and who stands for it."""
+    protocol = evaluated.protocol
+    return Html(
+        '<p><a href="report.html">Full report</a>, <a href="data.html">data and coverage</a>, '
+        f'<a href="../downloads.html#{escape(protocol.id.lower())}">downloads and protocol</a>.</p>'
+    ) + paragraphs(
+        f"Protocol {protocol.digest[:12]}, {'registered' if protocol.registered else 'not registered'}. "
+        f"Workbench version {__version__}. Analyst and assurer: not named yet, so this page isn't assured."
+    )
+
+
+def summary(evaluated: Evaluated) -> dict[str, object]:
+    """What the portfolio shows of a pilot."""
+    protocol, primary = evaluated.protocol, evaluated.protocol.primary
+    row, finding = evaluated.headline(primary), evaluated.finding(primary)
+    return {
+        "pilot": protocol.id,
+        "name": protocol.name,
+        "group": protocol.group,
+        "status": protocol.status,
+        "question": protocol.question,
+        "reach": protocol.reach,
+        "headline": finding.sentence,
+        "per_hundred": in_every_hundred(row, primary.counted),
+        "verdict": finding.verdict,
+        "confidence": evaluated.confidence.words,
+        "confidence_score": evaluated.confidence.score,
+        "guards": [
+            {"name": outcome.guard.concern, "verdict": evaluated.guard(outcome)[0]}
+            for outcome in evaluated.of_family("guard")
+            if outcome.guard is not None
+        ],
+        "worst_guard": evaluated.worst_guard,
+        "synthetic": evaluated.synthetic,
+        "registered": protocol.registered,
+        "primary": primary.heading,
+        "estimate": {key: None if pd.isna(row[key]) else row[key] for key in ("estimate", "ci_low", "ci_high", "unit")},
+    }

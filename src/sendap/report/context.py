@@ -1,0 +1,124 @@
+"""What a page is made from: one evaluated pilot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from sendap.catalog import Catalog
+from sendap.cells import Cells
+from sendap.exposure import overlaps
+from sendap.probe import TrendCheck
+from sendap.protocol import Outcome, Protocol, series_of
+from sendap.results import MAIN
+from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact
+
+ORDER = ("primary", "secondary", "guard", "exploratory")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A protocol with its cells, its results, and what was read, assigned and set aside on the way."""
+
+    protocol: Protocol
+    catalog: Catalog
+    cells: Cells
+    estimates: pd.DataFrame
+    trends: Mapping[str, TrendCheck]
+    coverage: pd.DataFrame
+    cohorts: pd.DataFrame
+    set_aside: pd.DataFrame
+    missing: pd.DataFrame
+
+    @property
+    def synthetic(self) -> bool:
+        return self.cells.synthetic
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return sorted(self.protocol.outcomes, key=lambda outcome: ORDER.index(outcome.family))
+
+    def of_family(self, family: str) -> list[Outcome]:
+        return [outcome for outcome in self.protocol.outcomes if outcome.family == family]
+
+    def rows(self, outcome: Outcome | str, **conditions: object) -> pd.DataFrame:
+        """Headline rows of an outcome that meet the conditions (``estimator``, ``term``, ``contrast``)."""
+        name = outcome if isinstance(outcome, str) else outcome.id
+        frame = self.estimates
+        keep = (frame["outcome"] == name) & frame["headline"]
+        for column, value in conditions.items():
+            keep &= frame[column] == value
+        return frame[keep].reset_index(drop=True)
+
+    def headline(self, outcome: Outcome | str) -> pd.Series:
+        """The overall effect by the headline estimator and method."""
+        return self.rows(outcome, estimator=self.protocol.headline, term="overall", contrast=MAIN).iloc[0]
+
+    def finding(self, outcome: Outcome) -> Finding:
+        return impact(self.headline(outcome), outcome, self.trends.get(outcome.id))
+
+    def guard(self, outcome: Outcome) -> tuple[GuardVerdict, str]:
+        assert outcome.guard is not None
+        return guard(self.headline(outcome), outcome.guard, self.trends.get(outcome.id))
+
+    def source(self, outcome: Outcome) -> str:
+        if self.synthetic:
+            return "synthetic data"
+        dataset, _ = series_of(self.catalog, outcome)
+        return f"{dataset.publisher}, {dataset.title}"
+
+    @cached_property
+    def overlaps(self) -> pd.DataFrame:
+        return overlaps(self.catalog, self.protocol.programme)
+
+    @cached_property
+    def confidence(self) -> Confidence:
+        """The Board's word on the primary outcome."""
+        primary = self.protocol.primary
+        row = self.headline(primary)
+        cover = self.coverage[self.coverage["outcome"] == primary.name].iloc[0]
+        own = {area.la_code for area in self.catalog.rollout(self.protocol.programme).areas}
+        others = {
+            area.la_code
+            for programme, rollout in self.catalog.rollouts.items()
+            if programme != self.protocol.programme
+            for area in rollout.areas
+        }
+        _, series = series_of(self.catalog, primary)
+        assert primary.smallest_effect is not None
+        possible = cover["known"] + cover["missing"]
+        return confidence(
+            row,
+            primary.smallest_effect,
+            missing_share=float(cover["missing"] / possible) if possible else 1.0,
+            overlap_share=len(own & others) / len(own),
+            break_in_window=bool(series.breaks),
+        )
+
+    @cached_property
+    def worst_guard(self) -> str:
+        """The gravest verdict over all guards, or an empty text where there are none."""
+        order = ("serious harm", "harm", "possible harm", "cannot tell", "no harm beyond the margin")
+        found = [self.guard(outcome)[0] for outcome in self.of_family("guard")]
+        return min(found, key=order.index) if found else ""
+
+    def base_year_range(self, outcome: Outcome) -> tuple[float, float] | None:
+        """Lowest and highest estimate over all base years, where they were computed."""
+        rows = self.estimates[(self.estimates["outcome"] == outcome.id) & (self.estimates["estimator"] == "two_by_two")]
+        values = rows["estimate"][np.isfinite(rows["estimate"])]
+        return (float(values.min()), float(values.max())) if len(values) else None
+
+    def raw_means(self, outcome: Outcome) -> pd.DataFrame:
+        """Unadjusted means by period: ``period, treated, comparison`` (all areas that are ever treated)."""
+        frame = self.cells.only(outcome.id).frame
+        mean = frame["sum"] / frame["weight"]
+        table = (
+            frame.assign(mean=mean, treated=frame["cohort"].notna())
+            .pivot_table(index="period", columns="treated", values="mean", aggfunc="mean")
+            .rename(columns={True: "treated", False: "comparison"})
+        )
+        return table.reindex(columns=["treated", "comparison"]).reset_index()

@@ -1,0 +1,190 @@
+"""The data page: what was read, who was treated when, what is missing and what was set aside."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sendap.periods import period_label
+from sendap.places import BOUNDARY_RULE
+from sendap.protocol import Outcome, series_of
+from sendap.report.context import Evaluated
+from sendap.report.figures import Figure, series_figure
+from sendap.report.output import Html, bullets, notice, paragraphs
+from sendap.report.style import SYNTHETIC_WORDS
+from sendap.report.tables import table
+from sendap.verdict import show
+
+
+def provenance(evaluated: Evaluated) -> Html:
+    """Which pilot, which data, and whether they are real."""
+    protocol = evaluated.protocol
+    lines = paragraphs(f"{protocol.name}: {protocol.reach}.", protocol.question)
+    if evaluated.synthetic:
+        words = SYNTHETIC_WORDS[0].upper() + SYNTHETIC_WORDS[1:]
+        return (
+            notice(
+                f"{words}. The figures on this page are invented, with no effect in them, so that the whole way can be "
+                "tried without data.",
+                "warning",
+            )
+            + lines
+        )
+    used = {series_of(evaluated.catalog, outcome)[0].id for outcome in protocol.outcomes}
+    sources = [evaluated.catalog.datasets[name] for name in sorted(used)]
+    return lines + bullets([f"{each.publisher}: {each.title}, {each.release}. {each.licence}." for each in sources])
+
+
+def coverage(evaluated: Evaluated) -> Html:
+    """Years and areas by outcome."""
+    frame = evaluated.coverage
+    shown = pd.DataFrame(
+        {
+            "Outcome": [_heading(evaluated, name) for name in frame["outcome"]],
+            "Kind of year": frame["kind"],
+            "Unit": frame["unit"],
+            "First": [period_label(year, kind) for year, kind in zip(frame["first"], frame["kind"], strict=True)],
+            "Last": [period_label(year, kind) for year, kind in zip(frame["last"], frame["kind"], strict=True)],
+            "Years": frame["periods"],
+            "Treated areas": frame["treated_areas"],
+            "Comparison areas": frame["comparison_areas"],
+            "Areas with every year": frame["complete_areas"],
+            "Values missing": frame["missing"],
+        }
+    )
+    return Html(table(shown, "Outcomes, years and areas in the data", file="coverage.csv"))
+
+
+def _heading(evaluated: Evaluated, name: str) -> str:
+    return next((outcome.heading for outcome in evaluated.protocol.outcomes if outcome.name == name), name)
+
+
+def exposure(evaluated: Evaluated) -> Html:
+    """How starts were aligned to the periods of each outcome, in months."""
+    rule = evaluated.protocol.exposure
+    frame = evaluated.cohorts
+    shown = pd.DataFrame(
+        {
+            "Outcome": [_heading(evaluated, name) for name in frame["outcome"]],
+            "Start": frame["started"],
+            "Areas": frame["areas"],
+            "First treated period": frame["first_treated"],
+            "Months run by its end": frame["months_running"],
+            "Partly exposed": frame["partly"],
+        }
+    )
+    words = (
+        "Outcomes count different years: calendar years, school years, financial years, or a day in January. A period "
+        "counts as treated when at least half its months lie after the start and the programme has run for "
+        f"{rule.minimum_months} months by its end."
+    )
+    if rule.anticipation_months:
+        words += f" The {rule.anticipation_months} months before the start count as partly exposed too."
+    return paragraphs(words, rule.reason) + Html(
+        table(shown, "From start dates to treated periods", file="exposure.csv")
+    )
+
+
+def rollout(evaluated: Evaluated) -> Html:
+    """Areas of the programme with start, confidence and source."""
+    found = evaluated.catalog.rollout(evaluated.protocol.programme)
+    rows = [
+        {
+            "Area": area.name,
+            "Region": evaluated.catalog.places.region_of(area.la_code),
+            "Start": area.start.words,
+            "Confidence": area.confidence,
+            "Source": found.sources[area.source],
+            "Note": area.note or "none",
+        }
+        for area in sorted(found.areas, key=lambda area: (area.start.index, area.name))
+    ]
+    return paragraphs(found.description) + Html(
+        table(pd.DataFrame(rows), f"Areas of the programme: {found.name}", file="areas.csv")
+    )
+
+
+def overlaps(evaluated: Evaluated) -> Html:
+    """Other programmes in the same areas, and in the comparison areas."""
+    frame = evaluated.overlaps
+    shown = pd.DataFrame(
+        {
+            "Other programme": frame["name"],
+            "Areas in both": frame["treated_areas"],
+            "Its areas among the others": frame["other_areas"],
+            "Which are in both": [text or "none" for text in frame["areas"]],
+            "List complete": ["yes" if complete else "no" for complete in frame["complete"]],
+        }
+    )
+    return Html(table(shown, "Other programmes in the same areas", file="overlaps.csv"))
+
+
+def missing(evaluated: Evaluated) -> Html:
+    """Missing values by reason."""
+    frame = evaluated.missing
+    if frame.empty:
+        return paragraphs("No value is missing.")
+    shown = pd.DataFrame(
+        {
+            "Outcome": [_heading(evaluated, name) for name in frame["outcome"]],
+            "Reason": frame["reason"],
+            "Values": frame["values"],
+            "Areas": frame["areas"],
+        }
+    )
+    return Html(table(shown, "Missing values, by the reason that the publisher gives", file="missing.csv"))
+
+
+def set_aside(evaluated: Evaluated) -> Html:
+    """What the boundary rule and the protocol took out."""
+    excluded = evaluated.protocol.comparison.exclude
+    words = paragraphs(
+        f"Boundary rule: {BOUNDARY_RULE}. Areas are followed under the boundaries they have today. Years of an area "
+        "that was abolished, and of a new area before it took its shape, are left out. Nothing is split or joined, "
+        "because published rates carry no counts to split."
+    )
+    left_out = bullets(
+        [f"{evaluated.catalog.places.name_of(each.la_code)} is left out: {each.reason}." for each in excluded]
+    )
+    frame = evaluated.set_aside
+    if frame.empty:
+        return words + paragraphs("No year of any area fell under the rule.") + left_out
+    shown = (
+        frame.groupby(["name", "reason"], as_index=False)
+        .agg(outcomes=("outcome", "nunique"), years=("periods", "sum"))
+        .rename(columns={"name": "Area", "reason": "Why", "outcomes": "Outcomes", "years": "Values left out"})
+    )
+    return words + left_out + Html(table(shown, "Left out by the boundary rule", file="set-aside.csv"))
+
+
+def raw_series(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
+    """Unadjusted means of programme and comparison areas, before any model."""
+    outcome = outcome or evaluated.protocol.primary
+    _, series = series_of(evaluated.catalog, outcome)
+    frame = evaluated.raw_means(outcome)
+    cohort = evaluated.cells.only(outcome.id).frame["cohort"].min()
+    inside = frame["period"].max() >= cohort
+    first, last = frame.dropna().iloc[0], frame.dropna().iloc[-1]
+    apart = [row["treated"] - row["comparison"] for row in (first, last)]
+    places = 1 if max(abs(value) for value in apart) >= 1 else 2
+    starts = sorted({area.start for area in evaluated.catalog.rollout(evaluated.protocol.programme).areas})
+    when = starts[0].words if len(starts) == 1 else f"first start, {starts[0].words}"
+    return series_figure(
+        frame,
+        title=f"Programme areas: {show(apart[0], places)} against others at first, {show(apart[1], places)} at last",
+        measure=series.label,
+        unit=series.unit,
+        kind=series.period_kind.value,
+        source=evaluated.source(outcome),
+        start=when,
+        first_treated=float(cohort) if inside else None,
+        name=f"{evaluated.protocol.id.lower()}-{outcome.id}-means",
+        synthetic=evaluated.synthetic,
+    )
+
+
+def all_raw_series(evaluated: Evaluated) -> Html:
+    """The raw series of every outcome, one after the other."""
+    found = Html("")
+    for outcome in evaluated.outcomes:
+        found += Html(f"<h3>{outcome.heading}</h3>") + raw_series(evaluated, outcome).html()
+    return found

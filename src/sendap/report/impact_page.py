@@ -1,0 +1,219 @@
+"""The full report on effects: design, results by family, guards, trends before the start, sensitivity."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from sendap.inference import choose
+from sendap.protocol import Outcome, series_of
+from sendap.report.context import Evaluated
+from sendap.report.figures import Figure, event_figure, interval_figure
+from sendap.report.output import Html, bullets, paragraphs
+from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, estimate_columns, table
+from sendap.results import MAIN
+from sendap.verdict import decimals, in_every_hundred, show
+
+FAMILY_WORDS = {
+    "primary": "The primary outcome decides the headline.",
+    "secondary": "Secondary outcomes: p-values are adjusted for their number (Holm).",
+    "guard": "Guards look for harm. They aren't adjusted, because missing a harm is the costly error.",
+    "exploratory": "Exploratory outcomes make no claims. Those on pupils who have SEN now compare different children "
+    "before and after, if the programme changes who is identified.",
+}
+
+
+def design(evaluated: Evaluated) -> Html:
+    """Who is compared with whom, and what must be true for it."""
+    protocol = evaluated.protocol
+    row = evaluated.headline(protocol.primary)
+    chosen = choose(int(row["treated_clusters"]), int(row["clusters"] - row["treated_clusters"]))
+    weights = {"areas": "Every area counts once, large or small.", "children": "Areas count by their children."}
+    return bullets(
+        [
+            f"Question: {protocol.question}",
+            f"Design: {protocol.design}.",
+            f"How areas were chosen: {protocol.assignment}",
+            f"Compared with: {protocol.comparison.rule}",
+            f"Whose effect: the average over treated areas and years since the start. {weights[protocol.weights]}",
+            "What must be true: without the programme, its areas would have moved like the comparison areas. The years "
+            "before the start are shown below so that readers can judge.",
+            f"Uncertainty: {chosen.why}",
+            "Software: the estimators of this workbench, held in tests against independent software.",
+            "The protocol was registered before outcomes were seen."
+            if protocol.registered
+            else "The protocol wasn't registered before outcomes were published, so it can't prove that nothing was "
+            "chosen after the fact.",
+        ]
+    )
+
+
+def family(evaluated: Evaluated, name: str) -> Html:
+    """The results of one family: a sentence for each outcome, then the table."""
+    outcomes = evaluated.of_family(name)
+    if not outcomes:
+        return paragraphs("The protocol names none.")
+    rows = pd.DataFrame([evaluated.headline(outcome) for outcome in outcomes])
+    shown = estimate_columns(rows, {outcome.id: outcome.heading for outcome in outcomes})
+    if name == "secondary":
+        shown.insert(4, "Adjusted p-value", [f"{value:.2f}" for value in rows["p_adjusted"]])
+    shown.insert(4, "p-value", [f"{value:.2f}" if np.isfinite(value) else "[x]" for value in rows["p_value"]])
+    sentences = []
+    for outcome in outcomes:
+        found = evaluated.finding(outcome)
+        number = in_every_hundred(evaluated.headline(outcome), outcome.counted)
+        sentences.append(f"{outcome.heading}: {found.sentence} {number} {found.because}")
+    caption = f"{name.capitalize()} outcomes: difference between programme and comparison areas"
+    file = f"{evaluated.protocol.id.lower()}-{name}.csv"
+    return paragraphs(FAMILY_WORDS[name]) + bullets(sentences) + Html(table(shown, caption, file=file))
+
+
+def guards(evaluated: Evaluated) -> Html:
+    """Each stated concern with its margin and verdict."""
+    rows = []
+    for outcome in evaluated.of_family("guard"):
+        assert outcome.guard is not None
+        verdict, because = evaluated.guard(outcome)
+        rows.append(
+            {
+                "Concern": outcome.guard.concern,
+                "Raised": f"{'in the Plan' if outcome.guard.basis == 'stated' else 'by the evaluators'}, "
+                f"{outcome.guard.paragraph}",
+                "Measure": outcome.heading,
+                "Harm if it": outcome.guard.harm_if,
+                "Margin": f"{outcome.guard.margin:g}",
+                "Verdict": verdict,
+                "Why": because,
+            }
+        )
+    if not rows:
+        return paragraphs("The protocol names no guard.")
+    return Html(table(pd.DataFrame(rows), "Harms looked for", file=f"{evaluated.protocol.id.lower()}-guards.csv"))
+
+
+def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
+    """Effects by years from the start, with the years before."""
+    outcome = outcome or evaluated.protocol.primary
+    _, series = series_of(evaluated.catalog, outcome)
+    rows = evaluated.rows(outcome, estimator="group_time", term="event", contrast=MAIN)
+    anticipation = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+    trend = evaluated.trends.get(outcome.id)
+    title = "Areas moved apart before the start" if trend and trend.differs else "No clear break at the start"
+    after = rows[rows["event_time"] >= 0]
+    if len(after) and not (trend and trend.differs) and ((after["ci_low"] > 0) | (after["ci_high"] < 0)).any():
+        title = "Areas differ after the start"
+    return event_figure(
+        rows,
+        title=title,
+        measure=series.label,
+        unit=series.unit,
+        source=evaluated.source(outcome),
+        anticipation=anticipation,
+        name=f"{evaluated.protocol.id.lower()}-{outcome.id}-years",
+        synthetic=evaluated.synthetic,
+    )
+
+
+def all_events(evaluated: Evaluated) -> Html:
+    """Years before and after for every outcome that could be estimated."""
+    found = Html("")
+    for outcome in evaluated.outcomes:
+        found += Html(f"<h3>{escape(outcome.heading)}</h3>")
+        if evaluated.rows(outcome, estimator="group_time", term="event", contrast=MAIN).empty:
+            found += paragraphs(f"Not estimated: {evaluated.headline(outcome)['note']}")
+        else:
+            found += event(evaluated, outcome).html() + paragraphs(trend_sentence(evaluated, outcome))
+    return found
+
+
+def trend_sentence(evaluated: Evaluated, outcome: Outcome) -> str:
+    """What the years before the start say, and how little a pass proves."""
+    trend = evaluated.trends.get(outcome.id)
+    if trend is None or trend.periods == 0:
+        return "There are too few years, or too few areas, before the start to test whether areas moved alike."
+    unit = evaluated.headline(outcome)["unit"]
+    size = f"{show(trend.largest, 2 if trend.largest < 1 else 1)} {'percentage points' if unit == 'per cent' else unit}"
+    if trend.differs:
+        return (
+            f"Before the start areas didn't move alike (joint test of {trend.periods} years, p = {trend.p_value:.3f}; "
+            f"difference of up to {size}). No effect can be claimed."
+        )
+    return (
+        f"The joint test of {trend.periods} years before the start doesn't show that areas moved differently "
+        f"(p = {trend.p_value:.2f}), though the difference was up to {size}. With so few areas only large differences "
+        "would have been found."
+    )
+
+
+def base_years(evaluated: Evaluated) -> Html:
+    """The naive comparison with every possible base year, for the primary outcome."""
+    outcome = evaluated.protocol.primary
+    rows = evaluated.rows(outcome, estimator="two_by_two")
+    if rows.empty:
+        return paragraphs(
+            "Starts differ between areas, so there is no single year before and after, and no such comparison."
+        )
+    labels = [f"Base {text.split(',')[0]}" for text in rows["periods_before"]]
+    low, high = rows["estimate"].min(), rows["estimate"].max()
+    places = decimals((rows["ci_high"] - rows["ci_low"]).median() / 4)
+    figure = interval_figure(
+        rows,
+        labels,
+        title="The base year decides the sign" if low < 0 < high else "The sign doesn't depend on the base year",
+        measure=f"{outcome.heading}, one base year against the last year",
+        unit=str(rows["unit"].iloc[0]),
+        source=evaluated.source(outcome),
+        threshold=outcome.smallest_effect,
+        name=f"{evaluated.protocol.id.lower()}-base-years",
+        synthetic=evaluated.synthetic,
+    )
+    words = (
+        f"A plain before-and-after comparison with other areas gives anything from {show(low, places)} to "
+        f"{show(high, places)}, depending on which year counts as before."
+    )
+    if low < 0 < high:
+        words += " Whoever picks the year picks the sign, so such a comparison can't be trusted here."
+    return paragraphs(words) + figure.html()
+
+
+def sensitivity(evaluated: Evaluated) -> Html:
+    """The overall effect under other choices, for every outcome."""
+    frame = evaluated.estimates
+    chosen = frame[
+        frame["headline"] & (frame["term"] == "overall") & frame["estimator"].isin(["group_time", "two_way"])
+    ]
+    names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
+    shown = estimate_columns(chosen, names)
+    shown.insert(1, "Estimator", [ESTIMATOR_WORDS[name] for name in chosen["estimator"]])
+    shown.insert(2, "Comparison", chosen["contrast"].to_numpy())
+    return paragraphs(
+        "The headline comparison stands first for each outcome. If the others differ much from it, the result depends "
+        "on a choice."
+    ) + Html(
+        table(
+            shown.drop(columns=["Years before", "Years after"]),
+            "Overall effects under other choices",
+            file=f"{evaluated.protocol.id.lower()}-sensitivity.csv",
+        )
+    )
+
+
+def second_methods(evaluated: Evaluated) -> Html:
+    """Headline effects by every valid method of inference."""
+    frame = evaluated.estimates
+    chosen = frame[
+        (frame["estimator"] == "group_time") & (frame["term"] == "overall") & (frame["contrast"] == MAIN)
+    ].reset_index(drop=True)
+    names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
+    shown = estimate_columns(chosen, names)[["Outcome", "Unit", "Estimate", "95% interval", "Method"]]
+    shown["p-value"] = [f"{value:.3f}" if np.isfinite(value) else "[x]" for value in chosen["p_value"]]
+    shown["Effective areas"] = [
+        f"{value:.0f}" if np.isfinite(value) else "[x]" for value in chosen["effective_clusters"]
+    ]
+    shown["Method"] = [METHOD_WORDS[name] for name in chosen["inference"]]
+    return paragraphs(
+        "Permutation asks how unusual the result would be if the programme had been placed in other areas of the same "
+        "regions. Areas weren't chosen by lot, so it is a check and not proof."
+    ) + Html(table(shown, "The same effects by other methods", file=f"{evaluated.protocol.id.lower()}-methods.csv"))
