@@ -14,6 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Evaluate England's SEND and alternative provision Change Programme.",
 )
 
@@ -70,8 +71,12 @@ def run(
 
     workspace = Workspace.find(data_dir)
     chosen = [name.upper() for name in pilots] if pilots else known_pilots(workspace.analysis)
-    with Steps(chosen) as steps:
-        done = run_pilots(chosen, workspace, runs_dir.resolve(), jobs=jobs, force=force, report=steps.show)
+    try:
+        with Steps(chosen) as steps:
+            done = run_pilots(chosen, workspace, runs_dir.resolve(), jobs=jobs, force=force, report=steps.show)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Finished runs are kept; run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
     for each in done:
         state = f"{each.seconds:.0f} s" if each.fresh else "nothing has changed"
         kind = ", synthetic data, not a finding" if each.synthetic else ""
@@ -113,9 +118,6 @@ def main() -> None:
     except SendapError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. Finished runs are kept; run the same command again to go on.", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

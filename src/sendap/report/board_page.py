@@ -65,11 +65,13 @@ def conclusions(evaluated: Evaluated) -> Html:
             "These figures don't show that the programme worked. Nor do they show that it failed: they are too "
             "uncertain to say either."
         )
-    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
+    if finding.verdict == "cannot_tell" and row["ci_low"] < 0 < row["ci_high"]:
         places = decimals((row["ci_high"] - row["ci_low"]) / 4)
-        far = max(abs(row["ci_low"]), abs(row["ci_high"]))
+        unit = str(row["unit"])
         can.append(
-            f"A change in {primary.name} of more than {amount(far, str(row['unit']), places)} either way is unlikely."
+            f"If programme areas would otherwise have moved like their neighbours, a fall of more than "
+            f"{amount(row['ci_low'], unit, places)} in {primary.name}, or a rise of more than "
+            f"{amount(row['ci_high'], unit, places)}, is unlikely."
         )
     span = evaluated.base_year_range(primary)
     if span is not None and span[0] < 0 < span[1]:
@@ -193,13 +195,14 @@ def cost(evaluated: Evaluated) -> Html:
 
 
 def unknowns(evaluated: Evaluated) -> Html:
-    """What isn't known: the protocol's list, data breaks, overlaps."""
+    """What isn't known: the protocol's list, overlaps, and breaks in the headline measure (the report has them all)."""
     shared = evaluated.overlaps[evaluated.overlaps["treated_areas"] > 0]
     also = [
         f"{row.treated_areas} of the areas were also in {row.name}{'' if row.complete else ' (list incomplete)'}."
         for row in shared.itertuples()
     ]
-    breaks = [evaluated.catalog.breaks[name].what for name in evaluated.protocol.breaks_crossed]
+    _, series = series_of(evaluated.catalog, evaluated.protocol.primary)
+    breaks = [f"Data break in the headline measure: {evaluated.catalog.breaks[name].what}" for name in series.breaks]
     return bullets([*evaluated.protocol.unknowns, *also, *breaks])
 
 

@@ -25,6 +25,17 @@ from sendap.report.tables import table
 from sendap.verdict import decimals, show
 
 
+ALT_LIMIT = 250  # characters; longer text belongs in the table beside the figure
+
+
+def _brief(measure: str, rest: int) -> str:
+    """A measure cut at a word, so that it and ``rest`` more characters fit an alternative text."""
+    room = ALT_LIMIT - rest
+    if len(measure) <= room:
+        return measure
+    return measure[: room - 1].rsplit(" ", 1)[0].rstrip(",:;(") + "…"
+
+
 @dataclass(frozen=True)
 class Figure:
     """A drawn figure and all that goes with it. Showing it gives one piece of HTML."""
@@ -114,13 +125,19 @@ def series_figure(
     axes.set_xlabel("")
     axes.margins(x=0.04)
     axes.set_xlim(right=periods.max() + 0.26 * (periods.max() - periods.min()))
-    first, last = frame.dropna().iloc[0], frame.dropna().iloc[-1]
-    labels = [period_label(int(row["period"]), kind) for row in (first, last)]
-    alt = (
-        f"Line chart. {measure}: programme areas went from {first['treated']:.1f} in {labels[0]} to "
-        f"{last['treated']:.1f} in {labels[1]}, comparison areas from {first['comparison']:.1f} to "
-        f"{last['comparison']:.1f}. Figures in the table below."
-    )
+    both = frame.dropna()
+    if both.empty:
+        labels = [period_label(int(year), kind) for year in (periods.min(), periods.max())]
+        text = ": no period has figures of both groups."
+    else:
+        first, last = both.iloc[0], both.iloc[-1]
+        labels = [period_label(int(row["period"]), kind) for row in (first, last)]
+        text = (
+            f": programme areas went from {first['treated']:.1f} in {labels[0]} to {last['treated']:.1f} in {labels[1]}, "
+            f"comparison areas from {first['comparison']:.1f} to {last['comparison']:.1f}."
+        )
+    text += " Figures in the table below."
+    alt = f"Line chart. {_brief(measure, len('Line chart. ') + len(text))}{text}"
     shown = pd.DataFrame(
         {
             "Period": [period_label(int(year), kind) for year in periods],
@@ -167,15 +184,19 @@ def event_figure(
     axes.set_xlabel("Years from the first treated period")
     axes.set_ylabel("Difference" + {"per cent": ", percentage points", "pounds": ", £"}.get(unit, f", {unit}"))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=4, frameon=False, fontsize=10)
-    before, after = rows[rows["event_time"] < -anticipation], rows[rows["event_time"] >= 0]
+    sure = rows.dropna(subset=["estimate"])
+    before, after = sure[sure["event_time"] < -anticipation], sure[sure["event_time"] >= 0]
     furthest = before.loc[before["estimate"].abs().idxmax()] if len(before) else None
-    text = f"Dot chart with 95% confidence intervals. {measure} by years from the start."
+    text = " by years from the start."
     if furthest is not None:
         text += (
             f" Largest difference before: {show(furthest['estimate'], 1)} at {show(furthest['event_time'], 0)} years."
         )
     if len(after):
         text += f" First year after: {show(after.iloc[0]['estimate'], 1)}."
+    text += " Figures in the table below."
+    opening = "Dot chart with 95% confidence intervals. "
+    alt = f"{opening}{_brief(measure, len(opening) + len(text))}{text}"
     shown = pd.DataFrame(
         {
             "Years from start": [show(value, 0) for value in rows["event_time"]],
@@ -190,7 +211,7 @@ def event_figure(
         f"{measure}: programme areas against comparison areas, relative to the base period. Bars: 95% confidence "
         f"intervals for each year on its own. Source: {source}. England."
     )
-    return Figure(drawing, title, caption, text + " Figures in the table below.", shown, name, synthetic)
+    return Figure(drawing, title, caption, alt, shown, name, synthetic)
 
 
 def interval_figure(
@@ -224,10 +245,16 @@ def interval_figure(
     axes.grid(axis="y", visible=False)
     first = rows.iloc[0]
     places = decimals((first["ci_high"] - first["ci_low"]) / 4)
-    alt = (
-        f"Interval chart. {measure}: best estimate {show(first['estimate'], places)}, 95% confidence interval "
-        f"{show(first['ci_low'], places)} to {show(first['ci_high'], places)}. Figures in the table below."
+    text = (
+        f": best estimate {show(first['estimate'], places)}, 95% confidence interval {show(first['ci_low'], places)} to "
+        f"{show(first['ci_high'], places)}."
+        if known[0]
+        else f": best estimate {show(first['estimate'], places)}, no interval could be computed."
+        if np.isfinite(first["estimate"])
+        else ": no effect could be estimated."
     )
+    text += " Figures in the table below."
+    alt = f"Interval chart. {_brief(measure, len('Interval chart. ') + len(text))}{text}"
     shown = pd.DataFrame(
         {
             "Comparison": labels,

@@ -50,6 +50,18 @@ def design(evaluated: Evaluated) -> Html:
     )
 
 
+def breaks(evaluated: Evaluated) -> Html:
+    """Breaks in the data that the years compared cross, and which outcomes they touch."""
+    rows = []
+    for name in evaluated.protocol.breaks_crossed:
+        found = evaluated.catalog.breaks[name]
+        touched = [
+            outcome.heading for outcome in evaluated.outcomes if name in series_of(evaluated.catalog, outcome)[1].breaks
+        ]
+        rows.append({"Break": found.what, "From": found.month.words, "Outcomes": "; ".join(touched) or "none"})
+    return Html(table(pd.DataFrame(rows), "Breaks in the data", file=f"{evaluated.protocol.id.lower()}-breaks.csv"))
+
+
 def family(evaluated: Evaluated, name: str) -> Html:
     """The results of one family: a sentence for each outcome, then the table."""
     outcomes = evaluated.of_family(name)

@@ -52,24 +52,32 @@ def _looks_numeric(text: str) -> bool:
 
 
 def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and not np.isfinite(value)) or value == "":
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, str) and not value.strip()):
         return NOT_AVAILABLE
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
     if isinstance(value, (float, np.floating)):
-        return f"{int(value):,}" if float(value).is_integer() else f"{value:,.3g}".replace("-", "−")
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return f"{value:,}"
+        if not np.isfinite(value):
+            return NOT_AVAILABLE
+        # Three significant figures, but all figures before the point, and never an exponent.
+        places = 0 if float(value).is_integer() else max(2 - int(np.floor(np.log10(abs(value)))), 0)
+        return show(float(value), places)
+    if isinstance(value, (int, np.integer)):
+        return show(int(value), 0)
     return str(value)
 
 
 def safe_csv(frame: pd.DataFrame) -> str:
-    """CSV whose text can't run as a formula in a spreadsheet: a leading = + - @ gets an apostrophe."""
+    """CSV whose text, headings too, can't run as a formula in a spreadsheet: a leading = + - @ gets an apostrophe."""
 
     def neutral(value: object) -> object:
-        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _looks_numeric(value[1:]):
-            return f"'{value}"
-        return value
+        if not isinstance(value, str) or not value.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+            return value
+        signed = value[:1] in ("+", "-") and _looks_numeric(value[1:])
+        return value if signed else f"'{value}"
 
-    return frame.map(neutral).to_csv(index=False, lineterminator="\n")
+    safe = frame.map(neutral)
+    return safe.set_axis([neutral(name) for name in frame.columns], axis=1).to_csv(index=False, lineterminator="\n")
 
 
 def download(frame: pd.DataFrame, file: str) -> str:

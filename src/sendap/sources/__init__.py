@@ -1,5 +1,1 @@
-"""Tables from files, as the publishers write them."""
-
-from sendap.sources.read import MeasuredSeries, read_series
-
-__all__ = ["MeasuredSeries", "read_series"]
+"""Tables from files as their publishers write them, and synthetic ones of the same layout."""

@@ -1,0 +1,59 @@
+# Everything a newcomer needs. Each target sets up what it needs first.
+#   make site    evaluate and build the site (SENDAP_DATA=folder for real data, else synthetic)
+#   make test    run the tests
+#   make lab     open the notebooks in JupyterLab
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS := runs
+SITE := _site
+JOBS ?= 2
+
+.PHONY: site test lab check lint bench lock spark clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed. Name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+site: .venv/ready
+	$(BIN)/sendap run --runs-dir $(RUNS) --jobs $(JOBS)
+	$(BIN)/sendap publish --runs-dir $(RUNS) --out $(SITE)
+
+test: .venv/ready
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	@echo "All tests passed. What was skipped, and why, is listed above."
+
+lab: .venv/ready
+	@echo "JupyterLab opens in the browser. The notebooks run by hand with their defaults (pilot CP)."
+	$(BIN)/jupyter lab notebooks
+
+check: .venv/ready lint
+	$(BIN)/sendap check
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks
+
+# Spark in local mode, for --engine spark and its tests. Needs Java 17.
+spark: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+
+# The locks hold hashes and no address, so that they work behind any mirror.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra test --extra build pyproject.toml --output-file requirements.lock
+	echo 'pyspark>=4.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --constraint requirements.lock - --output-file requirements-spark.lock
+
+clean:
+	rm -rf $(SITE) pages $(RUNS)

@@ -1,0 +1,1 @@
+"""Plan, execute and keep runs: one folder a run, whole or absent."""

@@ -1,0 +1,161 @@
+"""From a protocol and the data folder to cells, with what was read, assigned and set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sendap.catalog import Area, Catalog
+from sendap.cells import Cells, OutcomeInfo
+from sendap.errors import Problems, SendapError
+from sendap.exposure import Cohorts, cohorts
+from sendap.places import BOUNDARY_RULE
+from sendap.protocol import Outcome, Protocol, problems_with, rollout_outside
+from sendap.sources.locate import is_synthetic
+from sendap.sources.read import MeasuredSeries, read_series
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that estimation needs, and everything that the data page shows.
+
+    ``cells`` holds all outcomes; ``anticipation`` by outcome; ``coverage, cohorts, set_aside, missing`` are
+    tables for the reader; ``inputs`` the fingerprint of each file read.
+    """
+
+    cells: Cells
+    anticipation: dict[str, int]
+    coverage: pd.DataFrame
+    cohorts: pd.DataFrame
+    set_aside: pd.DataFrame
+    missing: pd.DataFrame
+    inputs: dict[str, str]
+
+
+def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> dict[str, MeasuredSeries]:
+    """Every outcome's series, checked; all problems of protocol, catalogue and data at once.
+
+    Raises Problems.
+    """
+    problems = problems_with(protocol, catalog)
+    found: dict[str, MeasuredSeries] = {}
+    if not problems:
+        for outcome in protocol.outcomes:
+            try:
+                found[outcome.id] = read_series(catalog, outcome.dataset, outcome.series, data_dir)
+            except SendapError as error:
+                problems.append(f"outcome '{outcome.id}': {error}")
+    if not problems:
+        periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
+        problems += rollout_outside(protocol, catalog, periods)
+    if problems:
+        raise Problems(f"{protocol.id} can't be evaluated:", problems)
+    return found
+
+
+def _known_periods(measured: MeasuredSeries, outcome: Outcome) -> list[int]:
+    known = measured.frame.dropna(subset=["value"])["period"]
+    return sorted(int(year) for year in known.unique() if year >= (outcome.first_period or -9999))
+
+
+def treated_areas(protocol: Protocol, catalog: Catalog) -> list[Area]:
+    return list(catalog.rollout(protocol.programme).areas)
+
+
+def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
+    """Read, assign cohorts by months of exposure, and make cells.
+
+    Raises Problems with everything that is wrong.
+    """
+    series = read_all(protocol, catalog, data_dir)
+    areas = treated_areas(protocol, catalog)
+    excluded = {each.la_code for each in protocol.comparison.exclude}
+    parts, anticipation, coverage, tables, aside, missing = [], {}, [], [], [], []
+    for outcome in protocol.outcomes:
+        measured = series[outcome.id]
+        frame = measured.frame[~measured.frame["la_code"].isin(excluded)]
+        frame = frame[frame["period"] >= (outcome.first_period or -9999)]
+        assigned = cohorts(areas, measured.series, _known_periods(measured, outcome), protocol.exposure)
+        anticipation[outcome.id] = assigned.anticipation
+        parts.append(_cells(frame, outcome, measured, assigned, catalog))
+        coverage.append(_coverage(frame, outcome, measured, assigned))
+        tables.append(assigned.table.assign(outcome=outcome.name))
+        aside.append(measured.set_aside.assign(outcome=outcome.name))
+        missing.append(_missing(frame, outcome))
+    metadata = {
+        "pilot": protocol.id,
+        "synthetic": is_synthetic(data_dir),
+        "protocol": protocol.digest,
+        "boundary_rule": BOUNDARY_RULE,
+        "inputs": {each.path.name: each.digest for each in series.values()},
+        "anticipation": anticipation,
+    }
+    stacked = Cells.stack(parts)
+    return Prepared(
+        cells=Cells(stacked.frame, stacked.outcomes, clusters=stacked.clusters, metadata=metadata),
+        anticipation=anticipation,
+        coverage=pd.DataFrame(coverage),
+        cohorts=pd.concat(tables, ignore_index=True),
+        set_aside=pd.concat(aside, ignore_index=True),
+        missing=pd.concat(missing, ignore_index=True),
+        inputs=metadata["inputs"],
+    )
+
+
+def _cells(
+    frame: pd.DataFrame, outcome: Outcome, measured: MeasuredSeries, assigned: Cohorts, catalog: Catalog
+) -> Cells:
+    series = measured.series
+    rows = frame.assign(cohort=frame["la_code"].map(assigned.first_treated)).set_index("row")
+    codes = sorted(rows["la_code"].unique())
+    clusters = pd.DataFrame({"cluster": codes})
+    clusters["name"] = clusters["cluster"].map(catalog.places.name_of)
+    clusters["region"] = clusters["cluster"].map(catalog.places.region_of)
+    given = (
+        {"rate": "value"}
+        if series.value is not None
+        else {
+            "numerator": "numerator",
+            "denominator": "denominator",
+            "scale": 100.0 if series.unit == "per cent" else 1.0,
+        }
+    )
+    return Cells.from_rates(
+        rows,
+        cluster="la_code",
+        period="period",
+        cohort="cohort",
+        outcome=outcome.id,
+        info=OutcomeInfo(series.unit, outcome.name, series.period_kind.value),
+        clusters=clusters,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def _coverage(frame: pd.DataFrame, outcome: Outcome, measured: MeasuredSeries, assigned: Cohorts) -> dict[str, object]:
+    known = frame.dropna(subset=["value"])
+    treated = known["la_code"].isin(assigned.first_treated)
+    per_period = known.groupby("period")["la_code"].nunique()
+    complete = known.groupby("la_code")["period"].nunique() == len(per_period)
+    return {
+        "outcome": outcome.name,
+        "dataset": measured.dataset.title,
+        "kind": measured.series.period_kind.value,
+        "unit": measured.series.unit,
+        "first": int(per_period.index.min()),
+        "last": int(per_period.index.max()),
+        "periods": len(per_period),
+        "treated_areas": int(known.loc[treated, "la_code"].nunique()),
+        "comparison_areas": int(known.loc[~treated, "la_code"].nunique()),
+        "complete_areas": int(complete.sum()),
+        "known": len(known),
+        "missing": int(frame["value"].isna().sum()),
+    }
+
+
+def _missing(frame: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    gone = frame[frame["value"].isna()]
+    table = gone.groupby("reason", as_index=False).agg(values=("la_code", "size"), areas=("la_code", "nunique"))
+    return table.assign(outcome=outcome.name)[["outcome", "reason", "values", "areas"]]

@@ -1,0 +1,184 @@
+"""Every estimate that a protocol asks for, from its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from sendap.catalog import Catalog
+from sendap.cells import Cells
+from sendap.effects import event_study, group_time, two_way
+from sendap.errors import DesignError
+from sendap.exposure import low_confidence
+from sendap.probe import TrendCheck, base_years, check_trends
+from sendap.protocol import Outcome, Protocol
+from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, tidy
+
+Progress = Callable[[str], None]
+
+
+def estimate_all(
+    cells: Cells, protocol: Protocol, catalog: Catalog, progress: Progress = lambda text: None
+) -> tuple[Estimates, dict[str, TrendCheck]]:
+    """Headline, alternatives and sensitivity for every outcome, and the check of earlier trends.
+
+    An outcome that can't be estimated gives a row that says why; it never stops the others.
+    """
+    results, trends = [], {}
+    for outcome in protocol.outcomes:
+        progress(outcome.name)
+        part, trend = _estimate_outcome(cells.only(outcome.id), protocol, outcome, catalog)
+        results.append(part)
+        if trend is not None:
+            trends[outcome.id] = trend
+    combined = Estimates.concat(results).with_columns(pilot=protocol.id, synthetic=cells.synthetic)
+    return Estimates(_adjust(combined.frame)), trends
+
+
+def _estimate_outcome(
+    cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog
+) -> tuple[Estimates, TrendCheck | None]:
+    anticipation = int(cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+    common: dict[str, Any] = {
+        "weights": protocol.weights,
+        "anticipation": anticipation,
+        "seed": protocol.seed,
+        "draws": protocol.draws,
+    }
+    within, control = protocol.comparison.within, protocol.comparison.control
+    found: list[Estimates] = []
+    trend: TrendCheck | None = None
+    try:
+        main = group_time(cells, control=control, within=within, contrast=MAIN, **common)
+        trend = check_trends(main.parts["group_time"], anticipation)
+        found.append(main)
+    except DesignError as error:
+        found.append(_not_estimable(outcome, MAIN, "group_time", cells, str(error)))
+    if found[0].frame["status"].iloc[0] == "ok" or trend is not None:
+        found += _alternatives(cells, protocol, within, common)
+        found += _sensitivity(cells, protocol, outcome, catalog, common)
+    labelled = Estimates.concat(found).with_columns(family=outcome.family, population=outcome.population, stratum="all")
+    if outcome.family == "exploratory":
+        ok = labelled.frame["status"] == "ok"
+        labelled = Estimates(labelled.frame.assign(status=labelled.frame["status"].mask(ok, "exploratory")))
+    return labelled, trend
+
+
+def _attempt(run: Callable[[], Estimates], outcome: str, contrast: str, estimator: str, cells: Cells) -> Estimates:
+    try:
+        return run()
+    except DesignError as error:
+        return _not_estimable(outcome, contrast, estimator, cells, str(error))
+
+
+def _not_estimable(outcome: Outcome | str, contrast: str, estimator: str, cells: Cells, reason: str) -> Estimates:
+    name = outcome if isinstance(outcome, str) else outcome.id
+    row = {
+        "outcome": name,
+        "contrast": contrast,
+        "estimator": estimator,
+        "term": "overall",
+        "inference": "none",
+        "unit": cells.outcomes[name].unit,
+        "status": "not_estimable",
+        "headline": True,
+        "note": reason,
+    }
+    return Estimates(tidy([row]))
+
+
+def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: dict[str, Any]) -> list[Estimates]:
+    name = next(iter(cells.outcomes))
+    found = []
+    for estimator, call in (("two_way", two_way), ("event_study", event_study)):
+        if estimator in protocol.alternatives:
+            found.append(
+                _attempt(
+                    lambda call=call: call(cells, within=within, contrast=MAIN, **common), name, MAIN, estimator, cells
+                )
+            )
+    if "two_by_two" in protocol.alternatives:
+        frame = cells.frame
+        starts = frame["cohort"].dropna()
+        before = sorted(int(year) for year in frame["period"].unique() if year < starts.min() - common["anticipation"])
+        after = int(frame["period"].max())
+        found.append(
+            _attempt(
+                lambda: base_years(
+                    cells, before=before, after=after, weights=common["weights"], within=None, contrast=SINGLE
+                ),
+                name,
+                SINGLE,
+                "two_by_two",
+                cells,
+            )
+        )
+    return found
+
+
+def _sensitivity(
+    cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog, common: dict[str, Any]
+) -> list[Estimates]:
+    """The overall effect again under other choices of areas and base; only its overall term is kept."""
+    within, control = protocol.comparison.within, protocol.comparison.control
+    unsure = low_confidence(catalog, protocol.programme)
+    others = {
+        area.la_code
+        for programme in protocol.overlaps
+        if programme in catalog.rollouts
+        for area in catalog.rollout(programme).areas
+    }
+    plans: list[tuple[str, Cells, dict[str, Any]]] = [(ACROSS, cells, {"within": None})]
+    if unsure:
+        plans.append((SURE, cells.without_clusters(unsure), {"within": within}))
+    if others:
+        plans.append((APART, cells.without_clusters(others), {"within": within}))
+    wider = {"within": within, "anticipation": common["anticipation"] + 1}
+    plans.append((WIDER, cells, wider))
+    found = []
+    for contrast, subset, change in plans:
+        arguments = {
+            **common,
+            "control": control,
+            "permute": False,
+            "only": ("overall",),
+            "contrast": contrast,
+            **change,
+        }
+        result = _attempt(
+            lambda subset=subset, arguments=arguments: group_time(subset, **arguments),
+            outcome.id,
+            contrast,
+            "group_time",
+            cells,
+        )
+        found.append(Estimates(result.headline()))
+    return found
+
+
+def _adjust(frame: pd.DataFrame) -> pd.DataFrame:
+    """Holm's p-values over the secondary family, on the headline effect of each outcome."""
+    chosen = (
+        (frame["family"] == "secondary")
+        & (frame["estimator"] == "group_time")
+        & (frame["term"] == "overall")
+        & (frame["contrast"] == MAIN)
+        & frame["headline"]
+        & np.isfinite(frame["p_value"])
+    )
+    frame = frame.copy()
+    if chosen.any():
+        frame.loc[chosen, "p_adjusted"] = multipletests(frame.loc[chosen, "p_value"], method="holm")[1]
+    primary = (
+        (frame["family"] == "primary")
+        & (frame["estimator"] == "group_time")
+        & (frame["term"] == "overall")
+        & (frame["contrast"] == MAIN)
+        & frame["headline"]
+    )
+    frame.loc[primary, "p_adjusted"] = frame.loc[primary, "p_value"]
+    return frame

@@ -1,0 +1,140 @@
+"""What a notebook holds in its hands: one pilot, its folder, and everything computed so far.
+
+Each part is read from the run's folder where an earlier notebook left it, and computed and written there
+where not, so that any notebook opened by hand works on its own.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sendap.cells import Cells
+from sendap.errors import DataError
+from sendap.files import whole, write_json
+from sendap.probe import TrendCheck
+from sendap.protocol import Protocol, read_protocol
+from sendap.report.context import Evaluated
+from sendap.results import Estimates, tidy
+from sendap.runs.cells_of import Prepared, prepare
+from sendap.runs.data import data_folder
+from sendap.runs.estimate import estimate_all
+from sendap.workspace import Workspace
+
+TABLES = ("coverage", "cohorts", "set_aside", "missing")
+
+
+class Evaluation:
+    """One pilot evaluated in one folder."""
+
+    def __init__(self, pilot: str, folder: Path, workspace: Workspace, data_dir: Path):
+        self.workspace = workspace
+        self.folder = folder
+        self.data_dir = data_dir
+        self.protocol: Protocol = read_protocol(workspace.analysis, pilot)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Cells and the tables of the data page: read where they're there, else made and written."""
+        paths = {name: self._file(f"{name.replace('_', '-')}.csv") for name in TABLES}
+        if self._file("cells.parquet").is_file() and all(path.is_file() for path in paths.values()):
+            cells = Cells.read(self._file("cells.parquet"))
+            if cells.metadata.get("protocol") != self.protocol.digest:
+                raise DataError(
+                    f"{self._file('cells.parquet').name} was made with another protocol of {self.protocol.id}. "
+                    "Remove it, or run `sendap run` again."
+                )
+            tables = {name: pd.read_csv(path) for name, path in paths.items()}
+            return Prepared(
+                cells=cells,
+                anticipation=dict(cells.metadata["anticipation"]),  # type: ignore[call-overload]
+                inputs=dict(cells.metadata["inputs"]),  # type: ignore[call-overload]
+                **tables,
+            )
+        made = prepare(self.protocol, self.workspace.catalog, self.data_dir)
+        for name, path in paths.items():
+            with whole(path) as temporary:
+                getattr(made, name).to_csv(temporary, index=False, lineterminator="\n")
+        # The cells come last: where they are, everything is.
+        made.cells.write(self._file("cells.parquet"))
+        return made
+
+    @property
+    def cells(self) -> Cells:
+        return self.prepared.cells
+
+    @cached_property
+    def _estimated(self) -> tuple[Estimates, dict[str, TrendCheck]]:
+        path, trends = self._file("estimates.parquet"), self._file("trends.json")
+        if path.is_file() and trends.is_file():
+            found = json.loads(trends.read_text(encoding="utf-8"))
+            checks = {
+                name: TrendCheck(**{key: np.nan if value is None else value for key, value in check.items()})
+                for name, check in found.items()
+            }
+            return Estimates.read(path), checks
+        estimates, checks = estimate_all(self.cells, self.protocol, self.workspace.catalog)
+        write_json(
+            trends,
+            {
+                name: {key: None if value != value else value for key, value in asdict(check).items()}
+                for name, check in checks.items()
+            },
+        )
+        estimates.write(path)
+        return estimates, checks
+
+    @property
+    def estimates(self) -> Estimates:
+        return self._estimated[0]
+
+    @cached_property
+    def described(self) -> Evaluated:
+        """What was read and assigned, before anything is estimated: for the data page."""
+        return self._pages(tidy([]), {})
+
+    @cached_property
+    def evaluated(self) -> Evaluated:
+        """Everything, estimates included."""
+        return self._pages(self._estimated[0].frame, self._estimated[1])
+
+    def _pages(self, estimates: pd.DataFrame, trends: dict[str, TrendCheck]) -> Evaluated:
+        prepared = self.prepared
+        return Evaluated(
+            protocol=self.protocol,
+            catalog=self.workspace.catalog,
+            cells=prepared.cells,
+            estimates=estimates,
+            trends=trends,
+            coverage=prepared.coverage,
+            cohorts=prepared.cohorts,
+            set_aside=prepared.set_aside,
+            missing=prepared.missing,
+        )
+
+
+def open_evaluation(pilot: str, run: str = "") -> Evaluation:
+    """The evaluation that a notebook shows.
+
+    ``run`` is the folder of a run in the making. Without one, as when a notebook is opened by hand, a fresh
+    temporary folder is used and everything is computed there.
+
+    Raises UsageError for an unknown pilot, DataError for a folder that doesn't exist.
+    """
+    workspace = Workspace.find()
+    if run:
+        folder = Path(run)
+        if not folder.is_dir():
+            raise DataError(f"The run folder {folder} doesn't exist. Leave run empty to work in a temporary one.")
+        return Evaluation(pilot, folder, workspace, data_folder(workspace, folder.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f"sendap-{pilot.lower()}-"))
+    return Evaluation(pilot, folder, workspace, data_folder(workspace, folder))

@@ -1,0 +1,249 @@
+"""The whole way, as an evaluator would go it: run, run again, publish, read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from sendap.cells import Cells
+from sendap.protocol import read_protocol
+from sendap.results import COLUMNS, MAIN, Estimates
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {
+    "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
+    "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
+    "trends.json",
+}  # fmt: skip
+
+
+def sendap(*arguments: str, data: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "SENDAP_DATA"}
+    environment["SENDAP_HOME"] = str(ROOT)
+    if data is not None:
+        environment["SENDAP_DATA"] = str(data)
+    return subprocess.run(
+        [sys.executable, "-m", "sendap.cli", *arguments],
+        capture_output=True, text=True, env=environment, cwd=cwd, timeout=900, check=False,
+    )  # fmt: skip
+
+
+def last_run(runs: Path, pilot: str) -> Path:
+    return runs / pilot / json.loads((runs / pilot / "latest.json").read_text())["run"]
+
+
+@pytest.fixture(scope="module")
+def synthetic_runs(tmp_path_factory) -> Path:
+    """The Change Programme on a machine without data."""
+    runs = tmp_path_factory.mktemp("synthetic") / "runs"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    done = sendap("run", "CP", "--runs-dir", str(runs), cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "synthetic data, not a finding" in done.stdout
+    return runs
+
+
+@pytest.fixture(scope="module")
+def real_runs(tmp_path_factory, real_data) -> Path:
+    """Both programmes on the published tables."""
+    runs = tmp_path_factory.mktemp("real") / "runs"
+    done = sendap("run", "CP", "SV", "--runs-dir", str(runs), "--jobs", "2", data=real_data)
+    assert done.returncode == 0, done.stderr
+    return runs
+
+
+def test_a_run_is_whole(synthetic_runs):
+    folder = last_run(synthetic_runs, "CP")
+    assert {path.name for path in folder.iterdir()} == FILES
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["synthetic"] is True
+    assert set(manifest["outputs"]) == FILES - {"manifest.json"}
+    assert manifest["run"] == folder.name
+    assert set(manifest["inputs"]) >= {"SYNTHETIC-DATA.json", "lait/lait_send_absence_exclusion_long.csv.gz"}
+    assert not list(synthetic_runs.rglob("*.tmp"))
+
+
+def test_everything_made_from_synthetic_data_says_so(synthetic_runs):
+    folder = last_run(synthetic_runs, "CP")
+    assert Cells.read(folder / "cells.parquet").synthetic
+    assert Estimates.read(folder / "estimates.parquet").frame["synthetic"].all()
+    assert json.loads((folder / "summary.json").read_text())["synthetic"] is True
+    for name in ("data", "board"):
+        text = json.dumps(nbformat.read(folder / f"{name}.ipynb", 4))
+        assert "ynthetic data, not a finding" in text
+
+
+def test_nothing_is_found_where_nothing_was_planted(synthetic_runs):
+    """At 5%, 13 outcomes give about one false alarm, and more than four in one run in three hundred."""
+    frame = Estimates.read(last_run(synthetic_runs, "CP") / "estimates.parquet").frame
+    chosen = frame[
+        frame["headline"]
+        & (frame["estimator"] == "group_time")
+        & (frame["term"] == "overall")
+        & (frame["contrast"] == MAIN)
+    ]
+    assert len(chosen) == 13
+    assert ((chosen["ci_low"] > 0) | (chosen["ci_high"] < 0)).sum() <= 4
+
+
+def test_unchanged_work_is_not_done_again(synthetic_runs):
+    folder = last_run(synthetic_runs, "CP")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    done = sendap("run", "CP", "--runs-dir", str(synthetic_runs))
+    assert done.returncode == 0, done.stderr
+    assert "nothing has changed" in done.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_the_same_inputs_give_the_same_bytes(synthetic_runs, tmp_path):
+    done = sendap("run", "CP", "--runs-dir", str(tmp_path / "again"))
+    assert done.returncode == 0, done.stderr
+    first, second = last_run(synthetic_runs, "CP"), last_run(tmp_path / "again", "CP")
+    assert first.name == second.name
+    for name in ("cells.parquet", "estimates.parquet", "estimates.csv", "summary.json", "trends.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    for name in ("data", "impact", "board"):
+        outputs = [
+            [cell.get("outputs") and [output.get("data") for output in cell["outputs"]] for cell in book.cells]
+            for book in (nbformat.read(folder / f"{name}.ipynb", 4) for folder in (first, second))
+        ]
+        assert outputs[0] == outputs[1], name
+
+
+def test_a_stopped_run_leaves_the_last_good_one_and_no_half(synthetic_runs, tmp_path):
+    """Interrupted while its notebooks execute; nothing but earlier runs is left, and it can be run again."""
+    runs = tmp_path / "runs"
+    environment = {**os.environ, "SENDAP_HOME": str(ROOT)}
+    environment.pop("SENDAP_DATA", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sendap.cli", "run", "CP", "--runs-dir", str(runs)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("CP/.*.tmp")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(runs.glob("CP/.*.tmp")), "the run never began"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    left = [path for path in (runs / "CP").iterdir()]
+    assert left == []
+
+
+def test_a_notebook_opened_by_hand_works_with_its_defaults(tmp_path):
+    """As in JupyterLab: executed where it lies, with the parameters that stand in it."""
+    source = ROOT / "notebooks" / "data.ipynb"
+    environment = {key: value for key, value in os.environ.items() if key != "SENDAP_DATA"}
+    done = subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path), str(source)],
+        capture_output=True, text=True, env=environment, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    book = nbformat.read(tmp_path / "data.ipynb", 4)
+    assert "SEND and AP Change Programme" in json.dumps(book)
+
+
+def test_pilots_lists_the_last_run(synthetic_runs):
+    done = sendap("pilots", "--runs-dir", str(synthetic_runs))
+    assert done.returncode == 0
+    assert "synthetic data, not a finding:" in done.stdout
+    assert "SV  Safety Valve agreements" in done.stdout
+    assert "not run yet: sendap run SV" in done.stdout
+
+
+def test_fetch_says_where_data_come_from_and_what_is_missing(tmp_path):
+    done = sendap("fetch", "--data-dir", str(tmp_path))
+    assert done.returncode == 0
+    assert "missing  " in done.stdout
+    assert "https://www.gov.uk/government/publications/local-authority-interactive-tool-lait" in done.stdout
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("pilot", ["CP", "SV"])
+def test_real_results_hold_every_outcome_with_its_uncertainty(real_runs, workspace, pilot):
+    protocol = read_protocol(workspace.analysis, pilot)
+    folder = last_run(real_runs, pilot)
+    assert {path.name for path in folder.iterdir()} == FILES
+    frame = pd.read_parquet(folder / "estimates.parquet")
+    assert list(frame.columns) == list(COLUMNS)
+    assert not frame["synthetic"].any()
+    treated = len(workspace.catalog.rollout(pilot).areas)
+    for outcome in protocol.outcomes:
+        rows = frame[
+            (frame["outcome"] == outcome.id)
+            & frame["headline"]
+            & (frame["estimator"] == "group_time")
+            & (frame["term"] == "overall")
+            & (frame["contrast"] == MAIN)
+        ]
+        assert len(rows) == 1, outcome.id
+        row = rows.iloc[0]
+        assert np.isfinite(row[["estimate", "ci_low", "ci_high", "p_value", "clusters"]].astype(float)).all(), outcome.id
+        assert row["ci_low"] < row["estimate"] < row["ci_high"]
+        assert row["inference"] == "crv3"
+        assert row["family"] == outcome.family
+        assert row["periods_before"]
+        assert row["periods_after"]
+        assert row["treated_clusters"] <= treated
+        assert row["clusters"] > 100
+        before = frame[
+            (frame["outcome"] == outcome.id) & (frame["estimator"] == "event_study") & (frame["event_time"] < 0)
+        ]
+        assert len(before), f"{outcome.id} hides the years before the start"
+    csv = pd.read_csv(folder / "estimates.csv")
+    assert len(csv) == len(frame)
+
+
+@pytest.mark.real_data
+def test_change_programme_areas_start_higher_and_the_base_year_decides_the_sign(real_runs, workspace):
+    """Published figures: 12 points higher in 2019; -3.4 with base 2019, +0.3 with base 2022.
+
+    The two estimates differ a little from those of plain means (-3.6 and +0.4 here) because areas must have
+    both years and keep their boundary; a tenth of a point either way shows that nothing else differs.
+    """
+    frame = pd.read_parquet(last_run(real_runs, "CP") / "estimates.parquet")
+    rows = frame[
+        (frame["outcome"] == "plans_within_20_weeks_all") & (frame["estimator"] == "two_by_two") & frame["headline"]
+    ].set_index("period")["estimate"]
+    assert rows[2019] == pytest.approx(-3.58, abs=0.05)
+    assert rows[2022] == pytest.approx(0.36, abs=0.05)
+    summary = json.loads((last_run(real_runs, "CP") / "summary.json").read_text())
+    assert summary["verdict"] == "cannot_tell"
+
+
+@pytest.mark.real_data
+def test_the_board_page_says_what_cannot_be_concluded(real_runs):
+    text = json.dumps(nbformat.read(last_run(real_runs, "CP") / "board.ipynb", 4), ensure_ascii=False)
+    for words in (
+        "We can't tell whether the share of new EHC plans issued within 20 weeks changed",
+        "These figures don't show that the programme worked. Nor do they show that it failed",
+        "A simple before-and-after comparison can't be trusted here",
+        "points above the others before the start",
+        "differences as large as that came and went before it",
+        "We can't tell who benefits",
+        "registered",
+    ):
+        assert words in text, words
+    for forbidden in ("significant", "proven", "no effect", "BAME", "league table"):
+        assert forbidden not in text
+
+
+@pytest.mark.real_data
+def test_areas_of_low_confidence_are_left_out_in_a_sensitivity_run(real_runs):
+    frame = pd.read_parquet(last_run(real_runs, "SV") / "estimates.parquet")
+    rows = frame[(frame["outcome"] == "new_plans_in_mainstream") & frame["headline"] & (frame["term"] == "overall")]
+    counts = rows[rows["estimator"] == "group_time"].set_index("contrast")["treated_clusters"]
+    assert counts["all comparison areas"] == 38
+    assert counts["without areas of low or medium confidence"] == 33
