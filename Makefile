@@ -42,7 +42,8 @@ lint: .venv/ready
 	$(BIN)/ruff format --check
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/paths.py
 
 # Spark in local mode, for --engine spark and its tests. Needs Java 17.
 spark: .venv/ready

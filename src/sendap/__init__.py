@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Cells": "sendap.cells",
     "Estimates": "sendap.results",
+    "compress": "sendap.cells.compress",
     "event_study": "sendap.effects",
     "group_time": "sendap.effects",
     "two_by_two": "sendap.effects",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -25,6 +26,7 @@ from sendap.report.tables import table
 from sendap.verdict import decimals, show
 
 
+_STYLE: dict[str, Any] = {**sns.axes_style("ticks"), **style.RC}
 ALT_LIMIT = 250  # characters; longer text belongs in the table beside the figure
 
 
@@ -49,9 +51,16 @@ class Figure:
     synthetic: bool = field(default=False)
 
     def png(self) -> bytes:
+        """The picture. The same results give the same bytes, however often and wherever it's shown."""
+        return self._drawn
+
+    @cached_property
+    def _drawn(self) -> bytes:
+        # Drawn once, since each drawing moves the layout a little, in the house style and not in that of a notebook.
         buffer = io.BytesIO()
-        # No date and no software version, so that the same results give the same bytes.
-        self.canvas.savefig(buffer, format="png", metadata={"Software": None})
+        with plt.rc_context(_STYLE):
+            # No date and no software version.
+            self.canvas.savefig(buffer, format="png", metadata={"Software": None})
         return buffer.getvalue()
 
     def html(self) -> Html:
@@ -71,7 +80,7 @@ class Figure:
 
 def canvas(width: float = 8.0, height: float = 4.2, *, synthetic: bool = False) -> tuple[Canvas, Axes]:
     """An empty drawing in the house style, with the watermark where the data are synthetic."""
-    with plt.rc_context({**sns.axes_style("ticks"), **style.RC}):
+    with plt.rc_context(_STYLE):
         drawing = Canvas(figsize=(width, height), layout="constrained")
         axes = drawing.add_subplot()
     if synthetic:

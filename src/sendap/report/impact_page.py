@@ -12,13 +12,13 @@ from sendap.protocol import Outcome, series_of
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, event_figure, interval_figure
 from sendap.report.output import Html, bullets, paragraphs
-from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, estimate_columns, table
+from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, NOT_AVAILABLE, estimate_columns, table
 from sendap.results import MAIN
 from sendap.verdict import decimals, in_every_hundred, show
 
 FAMILY_WORDS = {
     "primary": "The primary outcome decides the headline.",
-    "secondary": "Secondary outcomes: p-values are adjusted for their number (Holm).",
+    "secondary": "Secondary outcomes add to the picture. Their p-values, adjusted for their number, are in the annex.",
     "guard": "Guards look for harm. They aren't adjusted, because missing a harm is the costly error.",
     "exploratory": "Exploratory outcomes make no claims. Those on pupils who have SEN now compare different children "
     "before and after, if the programme changes who is identified.",
@@ -69,14 +69,11 @@ def family(evaluated: Evaluated, name: str) -> Html:
         return paragraphs("The protocol names none.")
     rows = pd.DataFrame([evaluated.headline(outcome) for outcome in outcomes])
     shown = estimate_columns(rows, {outcome.id: outcome.heading for outcome in outcomes})
-    if name == "secondary":
-        shown.insert(4, "Adjusted p-value", [f"{value:.2f}" for value in rows["p_adjusted"]])
-    shown.insert(4, "p-value", [f"{value:.2f}" if np.isfinite(value) else "[x]" for value in rows["p_value"]])
     sentences = []
     for outcome in outcomes:
         found = evaluated.finding(outcome)
         number = in_every_hundred(evaluated.headline(outcome), outcome.counted)
-        sentences.append(f"{outcome.heading}: {found.sentence} {number} {found.because}")
+        sentences.append(f"{found.sentence} {number} {found.because}")
     caption = f"{name.capitalize()} outcomes: difference between programme and comparison areas"
     file = f"{evaluated.protocol.id.lower()}-{name}.csv"
     return paragraphs(FAMILY_WORDS[name]) + bullets(sentences) + Html(table(shown, caption, file=file))
@@ -220,9 +217,10 @@ def second_methods(evaluated: Evaluated) -> Html:
     ].reset_index(drop=True)
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)[["Outcome", "Unit", "Estimate", "95% interval", "Method"]]
-    shown["p-value"] = [f"{value:.3f}" if np.isfinite(value) else "[x]" for value in chosen["p_value"]]
+    for heading, column in (("p-value", "p_value"), ("Adjusted p-value (Holm)", "p_adjusted")):
+        shown[heading] = [f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE for value in chosen[column]]
     shown["Effective areas"] = [
-        f"{value:.0f}" if np.isfinite(value) else "[x]" for value in chosen["effective_clusters"]
+        f"{value:.0f}" if np.isfinite(value) else NOT_AVAILABLE for value in chosen["effective_clusters"]
     ]
     shown["Method"] = [METHOD_WORDS[name] for name in chosen["inference"]]
     return paragraphs(

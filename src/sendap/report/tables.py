@@ -71,7 +71,10 @@ def safe_csv(frame: pd.DataFrame) -> str:
     """CSV whose text, headings too, can't run as a formula in a spreadsheet: a leading = + - @ gets an apostrophe."""
 
     def neutral(value: object) -> object:
-        if not isinstance(value, str) or not value.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        if not isinstance(value, str):
+            return value
+        value = value.replace("\r\n", "\n").replace("\r", "\n")  # a bare \r isn't quoted, and would begin a row
+        if not value.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\n")):
             return value
         signed = value[:1] in ("+", "-") and _looks_numeric(value[1:])
         return value if signed else f"'{value}"
