@@ -1,4 +1,4 @@
-"""The rules of the house: directions of import, notebooks without outputs, nothing of one machine, equal environments."""
+"""The rules of the house: directions of import, notebooks without outputs, nothing of one machine, one environment."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from sendap.cells import Cells
 from sendap.protocol import read_protocol
 from sendap.results import COLUMNS, MAIN, Estimates
+from tests.site import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
@@ -138,8 +140,7 @@ def test_a_stopped_run_leaves_the_last_good_one_and_no_half(synthetic_runs, tmp_
     assert process.returncode == 130
     assert "run the same command again" in errors
     assert "Traceback" not in errors
-    left = [path for path in (runs / "CP").iterdir()]
-    assert left == []
+    assert list((runs / "CP").iterdir()) == []
 
 
 def test_a_notebook_opened_by_hand_works_with_its_defaults(tmp_path):
@@ -147,7 +148,7 @@ def test_a_notebook_opened_by_hand_works_with_its_defaults(tmp_path):
     source = ROOT / "notebooks" / "data.ipynb"
     environment = {key: value for key, value in os.environ.items() if key != "SENDAP_DATA"}
     done = subprocess.run(
-        [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path), str(source)],
+        [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path), source],
         capture_output=True, text=True, env=environment, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -190,7 +191,9 @@ def test_real_results_hold_every_outcome_with_its_uncertainty(real_runs, workspa
         ]
         assert len(rows) == 1, outcome.id
         row = rows.iloc[0]
-        assert np.isfinite(row[["estimate", "ci_low", "ci_high", "p_value", "clusters"]].astype(float)).all(), outcome.id
+        assert np.isfinite(row[["estimate", "ci_low", "ci_high", "p_value", "clusters"]].astype(float)).all(), (
+            outcome.id
+        )
         assert row["ci_low"] < row["estimate"] < row["ci_high"]
         assert row["inference"] == "crv3"
         assert row["family"] == outcome.family
@@ -247,3 +250,48 @@ def test_areas_of_low_confidence_are_left_out_in_a_sensitivity_run(real_runs):
     counts = rows[rows["estimator"] == "group_time"].set_index("contrast")["treated_clusters"]
     assert counts["all comparison areas"] == 38
     assert counts["without areas of low or medium confidence"] == 33
+
+
+@pytest.fixture(scope="module")
+def real_site(real_runs, tmp_path_factory) -> Path:
+    """The site of both programmes, published from a copy of the workspace with the command of the README."""
+    home = tmp_path_factory.mktemp("workspace")
+    for folder in ("analysis", "notebooks", "data-catalog", "src/sendap/site/assets"):
+        shutil.copytree(ROOT / folder, home / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for path in [*ROOT.glob("*.qmd"), ROOT / "_quarto.yml"]:
+        shutil.copy(path, home)
+    environment = {**os.environ, "SENDAP_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-m", "sendap.cli", "publish", "--runs-dir", str(real_runs), "--out", str(home / "_site"),
+         "--renderer", "preview"],
+        capture_output=True, text=True, env=environment, cwd=home, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "The site is ready. Open " in done.stdout
+    return home / "_site"
+
+
+@pytest.mark.real_data
+def test_the_site_of_the_real_runs_is_whole(real_site, real_runs):
+    pages = {path.relative_to(real_site).as_posix() for path in real_site.rglob("*.html")}
+    wanted = {f"pages/{pilot}/{page}.html" for pilot in ("cp", "sv") for page in ("board", "report", "data")}
+    assert pages >= wanted | {"index.html", "methods.html", "reproduce.html", "pages/catalogue.html"}
+    downloads = {path.relative_to(real_site).as_posix() for path in (real_site / "pages" / "downloads").rglob("*.*")}
+    for pilot in ("CP", "SV"):
+        for name in ("estimates.csv", "estimates.parquet", "cells.parquet", "protocol.json", "manifest.json"):
+            assert f"pages/downloads/{pilot}/{name}" in downloads
+    assert checks.check_no_text(real_site, [str(real_runs), str(ROOT), str(Path.home() / ".")]) == []
+
+
+@pytest.mark.real_data
+@pytest.mark.browser
+@pytest.mark.skipif(checks.chromium() is None, reason="Chromium isn't installed")
+def test_the_site_of_the_real_runs_in_a_browser(real_site, axe):
+    pages = sorted(path.relative_to(real_site).as_posix() for path in real_site.rglob("*.html"))
+    with checks.serve(real_site) as base, checks.browser() as opened:
+        assert checks.check_structure(base, pages) == []
+        assert checks.check_links(base, pages) == []
+        assert checks.check_browsing(opened, base, pages) == []
+        assert checks.check_axe(opened, base, pages, axe) == []
+        for pilot in ("cp", "sv"):
+            assert checks.print_pages(opened, base, f"pages/{pilot}/board.html") == 1
