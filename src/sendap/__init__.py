@@ -13,11 +13,15 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Cells": "sendap.cells",
     "Estimates": "sendap.results",
+    "PathCells": "sendap.cells.paths",
     "compress": "sendap.cells.compress",
+    "compress_paths": "sendap.cells.compress_paths",
     "event_study": "sendap.effects",
+    "event_study_paths": "sendap.effects_paths",
     "group_time": "sendap.effects",
     "two_by_two": "sendap.effects",
     "two_way": "sendap.effects",
+    "two_way_paths": "sendap.effects_paths",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -76,11 +76,12 @@ def infer_paths(
         raise UsageError(f"inference must be one of {', '.join(METHODS)}, not '{inference}'.")
     left_out = fit.leave_one_out()
     variance = {"crv1": crv1_variance(fit), "crv3": crv3_variance(left_out, fit.estimate)}  # type: ignore[arg-type]
-    effective = fit.effective_clusters()
-    rows = []
+    effective, shared, rows = fit.effective_clusters(), _describe(fit), []
     for position, term in enumerate(fit.terms.to_dict("records")):
         choice = choose(int(term["treated_clusters"]), int(term["control_clusters"]))
-        described = {**_describe(fit, position, term), "effective_clusters": effective[position]}
+        kept = ("term", "cohort", "period", "event_time", "treated_clusters", "n", "note")
+        described = {**shared, **{key: term[key] for key in kept}}
+        described |= {"estimate": float(fit.estimate[position]), "effective_clusters": effective[position]}
         chosen = _methods(choice, inference)
         if not chosen:
             rows.append(_without_interval(described, choice))
@@ -111,12 +112,12 @@ def _methods(choice: Choice, inference: str) -> list[str]:
     return [inference]
 
 
-def _describe(fit: PathFit, position: int, term: dict[str, Any]) -> dict[str, Any]:
-    """What every row of a term holds, whatever the method."""
+def _describe(fit: PathFit) -> dict[str, Any]:
+    """What every row holds, whatever the term and the method."""
     panel, info = fit.panel, fit.panel.info
 
     def years(rows: np.ndarray) -> str:
-        found = panel.periods[np.unique(panel.period[rows])]
+        found = panel.periods[np.bincount(panel.period[rows], minlength=len(panel.periods)) > 0]
         kind = info.period_kind
         return ", ".join(period_label(int(year), kind) if kind else str(year) for year in found)
 
@@ -125,8 +126,6 @@ def _describe(fit: PathFit, position: int, term: dict[str, Any]) -> dict[str, An
         "outcome": panel.outcome,
         "contrast": fit.contrast,
         "estimator": fit.estimator,
-        **{key: term[key] for key in ("term", "cohort", "period", "event_time", "treated_clusters", "n", "note")},
-        "estimate": float(fit.estimate[position]),
         "clusters": fit.clusters,
         "weight": "given" if panel.weighted else "children",
         "unit": info.unit,

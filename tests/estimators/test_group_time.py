@@ -36,9 +36,7 @@ def test_published_minimum_wage_result(oracles):
     expected = json.loads((folder / "expected.json").read_text())
     frame = pd.read_csv(folder / "mpdta.csv")
     frame["cohort"] = frame["first.treat"].replace(0, np.nan)
-    cells = Cells.from_rates(
-        frame, cluster="countyreal", period="year", cohort="cohort", outcome="lemp", rate="lemp"
-    )
+    cells = Cells.from_rates(frame, cluster="countyreal", period="year", cohort="cohort", outcome="lemp", rate="lemp")
     fit = fit_group_time(cells.panel(), base="varying")
     rows = fit.terms.assign(estimate=fit.estimate, error=np.sqrt((fit.scores**2).sum(axis=0)))
     pairs = rows[rows["term"] == "att"].set_index(["cohort", "period"])
@@ -163,9 +161,7 @@ def test_leaving_a_cluster_out_equals_refitting_without_it():
 def test_the_weights_give_the_estimates():
     panel = as_cells(made_up(seed=6, missing=0.1)).panel(within="region")
     fit = fit_group_time(panel, control="not_yet", anticipation=1)
-    np.testing.assert_allclose(
-        np.einsum("kut,ut->k", fit.weights(), np.nan_to_num(panel.mean)), fit.estimate, **EXACT
-    )
+    np.testing.assert_allclose(np.einsum("kut,ut->k", fit.weights(), np.nan_to_num(panel.mean)), fit.estimate, **EXACT)
     for term in (0, int(fit.terms.index[fit.terms["term"] == "overall"][0])):
         left = np.einsum("gut,ut->g", fit.leave_one_out_weights(term), np.nan_to_num(panel.mean))
         np.testing.assert_allclose(left, fit.leave_one_out()[:, term], **EXACT)

@@ -67,7 +67,9 @@ def test_two_way_jackknife_errors_equal_pyfixest(weights):
     fit = fit_two_way(as_cells(frame).panel(weights=weights))
     options = {"weights": "n"} if weights == "children" else {}
     plain = pyfixest.ssc(k_adj=False, G_adj=False)
-    other = pyfixest.feols("y ~ d | area + year", treated(frame), vcov={"CRV3": "area"}, ssc=plain, fixef_tol=1e-12, **options)
+    other = pyfixest.feols(
+        "y ~ d | area + year", treated(frame), vcov={"CRV3": "area"}, ssc=plain, fixef_tol=1e-12, **options
+    )
     ours = np.sqrt(crv3_variance(fit.leave_one_out(), fit.estimate)[0])
     areas = frame["area"].nunique()
     # pyfixest sums the squared distances and leaves (G - 1)/G to its small-sample factor.

@@ -7,6 +7,7 @@ different amounts. Source: MacKinnon and Webb (2020), doi:10.1016/j.jeconom.2020
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, prod
@@ -146,13 +147,14 @@ def permutation_test(
         centre = float(actual.outcome[0, term])
         spread = float(np.nanstd(found.outcome[:, term])) or 1.0
         intervals = tuple(
-            (_end(p_at, centre, -spread, 1 - level), _end(p_at, centre, spread, 1 - level)) for level in levels
+            (interval_end(p_at, centre, -spread, 1 - level), interval_end(p_at, centre, spread, 1 - level))
+            for level in levels
         )
         results.append(PermutationResult(p_at(0.0), intervals, len(dealt), exact))
     return results
 
 
-def _end(p_at, centre: float, step: float, alpha: float) -> float:  # type: ignore[no-untyped-def]
+def interval_end(p_at: Callable[[float], float], centre: float, step: float, alpha: float) -> float:
     """The last effect on one side of the estimate that isn't rejected, by doubling and halving."""
     inside, outside = centre, centre + step
     for _ in range(12):

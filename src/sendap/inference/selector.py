@@ -28,29 +28,29 @@ def choose(treated: int, controls: int) -> Choice:
     fewer = min(treated, controls)
     side = "treated" if treated <= controls else "untreated"
     if fewer < 1:
-        return Choice("none", (), ("crv1", "crv3", "permutation"), f"There is no {side} cluster.")
+        return Choice("none", (), ("crv1", "crv3", "permutation", "wcr"), f"There is no {side} cluster.")
     if fewer <= FEW:
         return Choice(
             "permutation",
             (),
-            ("crv1", "crv3"),
+            ("crv1", "crv3", "wcr"),
             f"Only {fewer} {side} cluster{'s' if fewer > 1 else ''}: cluster-robust tests reject far too often, so the "
             "areas' starts are dealt out anew inside their regions.",
         )
     if fewer <= SOME:
         return Choice(
             "crv3",
-            ("permutation",),
+            ("permutation", "wcr"),
             ("crv1",),
             f"{fewer} {side} clusters: the cluster jackknife with few degrees of freedom, checked by permutation.",
         )
     if fewer <= MANY:
         return Choice(
             "crv3",
-            ("permutation", "crv1"),
+            ("permutation", "wcr", "crv1"),
             (),
             f"{fewer} {side} clusters: the cluster jackknife with Satterthwaite degrees of freedom, and permutation.",
         )
     return Choice(
-        "crv1", ("crv3", "permutation"), (), f"Over {MANY} clusters on both sides: all methods agree closely."
+        "crv1", ("crv3", "permutation", "wcr"), (), f"Over {MANY} clusters on both sides: all methods agree closely."
     )

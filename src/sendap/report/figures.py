@@ -25,7 +25,6 @@ from sendap.report.output import Html
 from sendap.report.tables import table
 from sendap.verdict import decimals, show
 
-
 _STYLE: dict[str, Any] = {**sns.axes_style("ticks"), **style.RC}
 ALT_LIMIT = 250  # characters; longer text belongs in the table beside the figure
 
@@ -58,7 +57,7 @@ class Figure:
     def _drawn(self) -> bytes:
         # Drawn once, since each drawing moves the layout a little, in the house style and not in that of a notebook.
         buffer = io.BytesIO()
-        with plt.rc_context(_STYLE):
+        with plt.style.context(["default", _STYLE]):
             # No date and no software version.
             self.canvas.savefig(buffer, format="png", metadata={"Software": None})
         return buffer.getvalue()
@@ -66,11 +65,13 @@ class Figure:
     def html(self) -> Html:
         mark = f" ({style.SYNTHETIC_WORDS})" if self.synthetic else ""
         image = base64.b64encode(self.png()).decode()
+        words = self.name.replace("_", " ").replace("-", " ")
         return Html(
-            f'<figure class="sendap-figure"><p class="sendap-figure-title"><strong>{escape(self.title + mark)}</strong></p>'
+            '<figure class="sendap-figure"><p class="sendap-figure-title">'
+            f"<strong>{escape(self.title + mark)}</strong></p>"
             f'<img alt="{escape(self.alt, quote=True)}" src="data:image/png;base64,{image}">'
             f"<figcaption>{escape(self.caption)}</figcaption>"
-            f"<details><summary>Table of these figures: {escape(self.name.replace('_', ' ').replace('-', ' '))}</summary>"
+            f"<details><summary>Table of these figures: {escape(words)}</summary>"
             f"{table(self.data, self.title + mark, file=f'{self.name}.csv')}</details></figure>"
         )
 
@@ -80,7 +81,7 @@ class Figure:
 
 def canvas(width: float = 8.0, height: float = 4.2, *, synthetic: bool = False) -> tuple[Canvas, Axes]:
     """An empty drawing in the house style, with the watermark where the data are synthetic."""
-    with plt.rc_context(_STYLE):
+    with plt.style.context(["default", _STYLE]):
         drawing = Canvas(figsize=(width, height), layout="constrained")
         axes = drawing.add_subplot()
     if synthetic:
@@ -142,7 +143,8 @@ def series_figure(
         first, last = both.iloc[0], both.iloc[-1]
         labels = [period_label(int(row["period"]), kind) for row in (first, last)]
         text = (
-            f": programme areas went from {first['treated']:.1f} in {labels[0]} to {last['treated']:.1f} in {labels[1]}, "
+            f": programme areas went from {first['treated']:.1f} in {labels[0]} to {last['treated']:.1f} in "
+            f"{labels[1]}, "
             f"comparison areas from {first['comparison']:.1f} to {last['comparison']:.1f}."
         )
     text += " Figures in the table below."
@@ -154,7 +156,10 @@ def series_figure(
             f"Comparison areas ({unit})": frame["comparison"].round(2),
         }
     )
-    caption = f"{measure}, mean of areas, each area counted once, no adjustment. Source: {source}. England, {labels[0]} to {labels[1]}."
+    caption = (
+        f"{measure}, mean of areas, each area counted once, no adjustment. Source: {source}. England, "
+        f"{labels[0]} to {labels[1]}."
+    )
     return Figure(drawing, title, caption, alt, shown, name, synthetic)
 
 
@@ -255,7 +260,8 @@ def interval_figure(
     first = rows.iloc[0]
     places = decimals((first["ci_high"] - first["ci_low"]) / 4)
     text = (
-        f": best estimate {show(first['estimate'], places)}, 95% confidence interval {show(first['ci_low'], places)} to "
+        f": best estimate {show(first['estimate'], places)}, 95% confidence interval "
+        f"{show(first['ci_low'], places)} to "
         f"{show(first['ci_high'], places)}."
         if known[0]
         else f": best estimate {show(first['estimate'], places)}, no interval could be computed."
@@ -274,7 +280,10 @@ def interval_figure(
             "Areas in all": rows["clusters"].astype(int).to_numpy(),
         }
     )
-    caption = f"{measure}: difference between programme and comparison areas, with 95% confidence interval. Source: {source}. England."
+    caption = (
+        f"{measure}: difference between programme and comparison areas, with 95% confidence interval. Source: "
+        f"{source}. England."
+    )
     return Figure(drawing, title, caption, alt, shown, name, synthetic)
 
 

@@ -213,10 +213,11 @@ def second_methods(evaluated: Evaluated) -> Html:
     """Headline effects by every valid method of inference."""
     frame = evaluated.estimates
     chosen = frame[
-        (frame["estimator"] == "group_time") & (frame["term"] == "overall") & (frame["contrast"] == MAIN)
+        frame["estimator"].isin(["group_time", "two_way"]) & (frame["term"] == "overall") & (frame["contrast"] == MAIN)
     ].reset_index(drop=True)
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)[["Outcome", "Unit", "Estimate", "95% interval", "Method"]]
+    shown.insert(1, "Estimator", [ESTIMATOR_WORDS[name] for name in chosen["estimator"]])
     for heading, column in (("p-value", "p_value"), ("Adjusted p-value (Holm)", "p_adjusted")):
         shown[heading] = [f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE for value in chosen[column]]
     shown["Effective areas"] = [

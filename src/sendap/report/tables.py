@@ -96,6 +96,8 @@ METHOD_WORDS: Mapping[str, str] = {
     "crv1": "cluster-robust (CRV1)",
     "crv3": "cluster jackknife (CRV3)",
     "permutation": "permutation",
+    "wcr": "wild cluster bootstrap (restricted)",
+    "wcu": "wild cluster bootstrap (unrestricted)",
     "none": "none valid",
 }
 ESTIMATOR_WORDS: Mapping[str, str] = {
