@@ -22,7 +22,7 @@ def made_up(
 ) -> pd.DataFrame:
     """A long panel ``area, year, cohort, region, y, n``: area and year effects, noise, a known effect."""
     generator = np.random.default_rng(seed)
-    treated = int(round(areas * share_treated))
+    treated = round(areas * share_treated)
     cohort = np.full(areas, np.nan)
     cohort[:treated] = [starts[position % len(starts)] for position in range(treated)]
     region = np.array([f"region {number}" for number in generator.integers(0, regions, areas)])

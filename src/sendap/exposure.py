@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from sendap.catalog import Area, Catalog, Series
+from sendap.errors import DesignError
 from sendap.periods import Month, Period, period_label
 from sendap.protocol import Exposed
 
@@ -50,6 +51,11 @@ def cohorts(areas: Iterable[Area], series: Series, periods: Iterable[int], rule:
     of calendar, school and financial years, and for counts in January.
     """
     years = sorted(set(periods))
+    if not years:
+        raise DesignError(
+            f"Series '{series.id}' ({series.label}) has no known value, so nobody can be called treated or untreated. "
+            "Check its rows in the data folder, or take the outcome out of the protocol."
+        )
     span = range(years[0], years[-1] + 2)
     windows = {year: Period(series.period_kind, year).window(series.measured) for year in span}
     first: dict[str, int] = {}

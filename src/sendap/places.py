@@ -35,6 +35,12 @@ class LocalAuthority:
     successors: tuple[str, ...]
 
 
+_COLUMNS = (
+    "la_code", "three_digit_code", "name", "region", "other_la_codes", "other_names", "first_month", "last_month",
+    "successors",
+)  # fmt: skip
+
+
 def _plain(name: str) -> str:
     """A name as it is compared: lower case, one space, no footnote digits, no full stops."""
     return re.sub(r"\s+", " ", re.sub(r"[\d,]+$", "", str(name)).replace(".", "").strip().lower())
@@ -48,8 +54,17 @@ class Places:
 
     @classmethod
     def read(cls, path: Path) -> Places:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                rows = list(reader)
+        except FileNotFoundError:
+            raise DataError(f"{path} doesn't exist. Take it from the project's repository.") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path.name} isn't UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path.name} lacks the column '{missing[0]}'. Expected: {', '.join(_COLUMNS)}.")
 
         def split(text: str) -> tuple[str, ...]:
             return tuple(part for part in text.split(";") if part)
@@ -77,6 +92,11 @@ class Places:
         found: dict[str, LocalAuthority] = {}
         for area in self.authorities:
             for code in (area.la_code, area.three_digit_code, *area.other_codes):
+                if code in found:
+                    raise DataError(
+                        f"local-authorities.csv: the code '{code}' is given to {found[code].name} and to {area.name}. "
+                        "A code names one area."
+                    )
                 found[code] = area
         return found
 
@@ -113,8 +133,9 @@ class Places:
             first = str(unknown.iloc[0]).strip()
             rows = ", ".join(str(row) for row in unknown.index[:5])
             raise DataError(
-                f"{where}: {unknown.nunique()} local authority code(s) aren't in the code list, first '{first}' "
-                f"(row {rows}). Expected a code of data-catalog/codes/local-authorities.csv."
+                f"{where}, column '{codes.name}', row{'s' if len(unknown) > 1 else ''} {rows}"
+                f"{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}: found '{first}', expected a code of "
+                "data-catalog/codes/local-authorities.csv."
                 f"{did_you_mean(first, self.by_code)}"
             )
         return mapped

@@ -204,15 +204,24 @@ def series_of(catalog: Catalog, outcome: Outcome) -> tuple[Dataset, Series]:
 def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
     """Everything in a protocol that the catalogue can't support, as sentences."""
     found: list[str] = []
+    treated: set[str] = set()
     try:
-        rollout = catalog.rollout(protocol.programme)
+        treated = {area.la_code for area in catalog.rollout(protocol.programme).areas}
     except SendapError as error:
-        return [str(error)]
+        found.append(f"programme: {error}")
+    current = {area.la_code for area in catalog.places.current}
     for excluded in protocol.comparison.exclude:
-        if excluded.la_code not in catalog.places.by_code:
-            found.append(f"comparison.exclude: there is no area with code '{excluded.la_code}'.")
-        elif excluded.la_code in {area.la_code for area in rollout.areas}:
-            found.append(f"comparison.exclude: {excluded.la_code} is a treated area of {protocol.programme}.")
+        if excluded.la_code not in current:
+            found.append(
+                f"comparison.exclude: there is no area with the code '{excluded.la_code}' today."
+                f"{did_you_mean(excluded.la_code, current)}"
+            )
+        elif excluded.la_code in treated:
+            found.append(
+                f"comparison.exclude: {excluded.la_code} is a treated area of {protocol.programme}, and only "
+                f"comparison "
+                "areas can be excluded. Take it out of one of the two lists."
+            )
     crossed: set[str] = set()
     for outcome in protocol.outcomes:
         try:
@@ -223,10 +232,10 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
         crossed.update(series.breaks)
     for name in sorted(crossed - set(protocol.breaks_crossed)):
         what = catalog.breaks[name].what if name in catalog.breaks else "not in data-catalog/breaks.yaml"
-        found.append(f"breaks_crossed doesn't declare '{name}', which an outcome crosses: {what}")
+        found.append(f"breaks_crossed doesn't declare '{name}', which an outcome crosses: {what} Add it to the list.")
     for name in sorted(set(protocol.breaks_crossed) - set(catalog.breaks)):
         found.append(f"breaks_crossed: there is no break '{name}'.{did_you_mean(name, catalog.breaks)}")
-    return found
+    return [f"analysis/{protocol.id.lower()}/protocol.yaml, {text}" for text in found]
 
 
 def rollout_outside(protocol: Protocol, catalog: Catalog, periods: dict[str, list[int]]) -> list[str]:

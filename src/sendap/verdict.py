@@ -106,10 +106,12 @@ def impact(row: pd.Series, outcome: Outcome, trend: TrendCheck | None) -> Findin
         return Finding(
             outcome.id,
             "already_moving",
-            f"{name[0].upper()}{name[1:]} has {moved(value)} by about {amount(value, unit, places)} against other areas "
+            f"{name[0].upper()}{name[1:]} has {moved(value)} by about {amount(value, unit, places)} against "
+            f"other areas "
             "since the programme began, but differences as large as that came and went before it. We can't tell "
             "whether the programme caused it.",
-            f"The interval, {show(low, places)} to {show(high, places)}, excludes no change, but the difference was up to "
+            f"The interval, {show(low, places)} to {show(high, places)}, excludes no change, but the difference "
+            f"was up to "
             f"{amount(trend.largest, unit, places)} in the years before the start.",
         )
     small = least is not None and min(abs(low), abs(high)) < least
@@ -118,7 +120,8 @@ def impact(row: pd.Series, outcome: Outcome, trend: TrendCheck | None) -> Findin
         return Finding(
             outcome.id,
             "too_small",
-            f"After the programme began, {name} had {moved(value)} by about {amount(value, unit, places)} against other "
+            f"After the programme began, {name} had {moved(value)} by about {amount(value, unit, places)} "
+            f"against other "
             "areas. The change may be too small to matter.",
             f"The interval, {show(low, places)} to {show(high, places)}, excludes no change but includes effects "
             f"smaller than {least:g}.",
@@ -157,7 +160,10 @@ def guard(row: pd.Series, rule: Guard, trend: TrendCheck | None) -> tuple[GuardV
         return "cannot tell", "No valid bound could be computed."
     low, high = bounds
     places = decimals((high - low) / 3.3)
-    said = f"best estimate {show(value, places)}, 95% bounds {show(low, places)} to {show(high, places)}, margin {rule.margin:g}"
+    said = (
+        f"best estimate {show(value, places)}, 95% bounds {show(low, places)} to {show(high, places)}, "
+        f"margin {rule.margin:g}" + ("" if turn > 0 else ", all counted so that a fall is above zero")
+    )
     if trend is not None and trend.differs:
         return "cannot tell", f"Areas were already moving differently before the start ({said})."
     if high < rule.margin:
@@ -217,7 +223,9 @@ def confidence(
     parts = (
         ("Design: areas compared before and after, not chosen at random", DESIGN_CAP),
         (
-            f"Precision: the interval's half-width is {ratio:.1f} times the smallest effect that matters",
+            f"Precision: the interval's half-width is {ratio:.1f} times the smallest effect that matters"
+            if np.isfinite(ratio)
+            else "Precision: no interval could be computed",
             _step(ratio, PRECISION),
         ),
         (f"Data: {missing_share:.0%} of the figures are missing", _step(missing_share, MISSING)),

@@ -22,12 +22,21 @@ def _is_workspace(folder: Path) -> bool:
 def find_root(start: Path | None = None) -> Path:
     """The workspace around a folder: the nearest that holds data-catalog, analysis and notebooks.
 
-    Looks at SENDAP_HOME, then upwards from the folder, then around the installed package.
+    SENDAP_HOME decides where it is set. Else looks upwards from the folder, then around the installed package.
+
+    Raises UsageError where there is none, or SENDAP_HOME names something else.
     """
     named = os.environ.get(HOME_VARIABLE)
+    if named:
+        folder = Path(named).expanduser().resolve()
+        if not _is_workspace(folder):
+            raise UsageError(
+                f"{HOME_VARIABLE} names {folder}, which isn't a workspace: a folder with {', '.join(_MARKERS)} was "
+                "expected. Correct it, or leave it out."
+            )
+        return folder
     start = (start or Path.cwd()).resolve()
-    candidates = [Path(named).resolve()] if named else []
-    candidates += [start, *start.parents, *Path(__file__).resolve().parents]
+    candidates = [start, *start.parents, *Path(__file__).resolve().parents]
     for folder in candidates:
         if _is_workspace(folder):
             return folder

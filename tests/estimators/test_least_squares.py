@@ -157,6 +157,7 @@ def test_designs_that_cannot_work_are_refused():
         fit_two_way(as_cells(made_up(share_treated=1.0, starts=(2019.0,))).panel())
     with pytest.raises(DesignError, match="no period before treatment"):
         fit_two_way(as_cells(made_up(starts=(2016.0,))).panel())
+    panel = as_cells(made_up()).panel()
+    fit = fit_event_study(panel)
     with pytest.raises(DesignError, match="isn't defined"):
-        panel = as_cells(made_up()).panel()
-        fit_event_study(panel).permute(panel.cluster_cohort[None, :], np.array([0]))
+        fit.permute(panel.cluster_cohort[None, :], np.array([0]))

@@ -47,7 +47,7 @@ def numbers(*values, symbols=SYMBOLS):
     [
         ("plain.csv", "a,b\n1,£\n".encode()),
         ("marked.csv", "a,b\n1,£\n".encode("utf-8-sig")),
-        ("packed.csv.gz", gzip.compress("a,b\n1,£\n".encode("utf-8-sig"))),
+        ("packed.csv.gz", gzip.compress("a,b\n1,£\n".encode("utf-8-sig"), mtime=0)),
         ("windows.csv", "a,b\r\n1,£\r\n".encode("utf-8-sig")),
         ("unended.csv", "a,b\n1,£".encode()),
     ],
@@ -96,7 +96,7 @@ _WHOLE = gzip.compress(b"a,b\n" + b"1,2\n" * 5000, mtime=0)
         ("empty.csv", b"", r"empty\.csv can't be read as a table: No columns"),
         ("latin.csv", b"a,b\n1,caf\xe9\n", r"latin\.csv isn't UTF-8 text \(byte 9\)\. Save it as UTF-8"),
         ("wide.csv", "a,b\n1,2\n".encode("utf-16"), r"wide\.csv isn't UTF-8 text"),
-        ("packed.csv", gzip.compress(b"a\n1\n"), r"packed\.csv isn't UTF-8 text"),
+        ("packed.csv", gzip.compress(b"a\n1\n", mtime=0), r"packed\.csv isn't UTF-8 text"),
         ("open.csv", b'a,b\n1,"2\n', r"open\.csv can't be read as a table: .*EOF inside string"),
         ("long.csv", b"a,b\n1,2\n3,4,5\n", r"long\.csv can't be read as a table: .*Expected 2 fields in line 3, saw 3"),
         # Pandas would take the first column for an index here and move every value one place to the left.
@@ -123,7 +123,7 @@ def test_a_file_is_found_gzipped_or_not(tmp_path, catalog):
     assert "--data-dir or SENDAP_DATA" in text
     plain = put(folder, name.removesuffix(".gz"), b"a\n")
     assert locate(dataset, name, tmp_path) == plain
-    packed = put(folder, name, gzip.compress(b"a\n"))
+    packed = put(folder, name, gzip.compress(b"a\n", mtime=0))
     assert locate(dataset, name, tmp_path) == packed
 
 

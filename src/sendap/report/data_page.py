@@ -134,6 +134,33 @@ def missing(evaluated: Evaluated) -> Html:
     return Html(table(shown, "Missing values, by the reason that the publisher gives", file="missing.csv"))
 
 
+def doubtful(evaluated: Evaluated) -> Html:
+    """Published figures that can't be right, and what was done about them."""
+    rows = []
+    for outcome in evaluated.outcomes:
+        dataset, series = series_of(evaluated.catalog, outcome)
+        for found in dataset.doubtful:
+            if series.id in found.series:
+                names = sorted(evaluated.catalog.places.name_of(code) for code in found.areas)
+                rows.append(
+                    {
+                        "Outcome": outcome.heading,
+                        "Year": period_label(found.period, series.period_kind),
+                        "Areas": ", ".join(names),
+                        "What is wrong": found.reason,
+                        "What was done": "The denominator was added up from its parts"
+                        if found.denominator
+                        else "Left out",
+                    }
+                )
+    if not rows:
+        return paragraphs("No published figure of these outcomes is known to be wrong.")
+    return paragraphs(
+        "These figures can't be right as they are published. What was done about each is shown, so that readers can "
+        "disagree."
+    ) + Html(table(pd.DataFrame(rows), "Doubtful figures", file="doubtful.csv"))
+
+
 def set_aside(evaluated: Evaluated) -> Html:
     """What the boundary rule and the protocol took out."""
     excluded = evaluated.protocol.comparison.exclude

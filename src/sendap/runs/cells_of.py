@@ -41,12 +41,15 @@ def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> dict[str, 
     """
     problems = problems_with(protocol, catalog)
     found: dict[str, MeasuredSeries] = {}
+    broken: dict[str, list[str]] = {}
     if not problems:
         for outcome in protocol.outcomes:
             try:
                 found[outcome.id] = read_series(catalog, outcome.dataset, outcome.series, data_dir)
             except SendapError as error:
-                problems.append(f"outcome '{outcome.id}': {error}")
+                broken.setdefault(str(error), []).append(outcome.id)
+        # One broken file may serve many outcomes: say it once.
+        problems += [f"{text} (Needed for {', '.join(names)}.)" for text, names in broken.items()]
     if not problems:
         periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
         problems += rollout_outside(protocol, catalog, periods)

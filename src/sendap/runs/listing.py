@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sendap.errors import DataError, Problems, SendapError
-from sendap.protocol import known_pilots, problems_with, read_protocol
+from sendap.protocol import known_pilots, problems_with, protocol_path, read_protocol
 from sendap.runs.cells_of import read_all
 from sendap.sources.locate import locate
 from sendap.workspace import Workspace
@@ -41,10 +41,12 @@ def list_pilots(workspace: Workspace, runs_dir: Path) -> str:
 def check_pilots(pilots: list[str], workspace: Workspace) -> str:
     """One line for each pilot that can run.
 
-    Raises Problems with every problem of every pilot.
+    Raises UsageError for an unknown pilot, and Problems with every problem of every pilot.
     """
     problems: list[str] = []
     lines: list[str] = []
+    for pilot in pilots:
+        protocol_path(workspace.analysis, pilot)
     for pilot in pilots or known_pilots(workspace.analysis):
         try:
             protocol = read_protocol(workspace.analysis, pilot)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sendap.catalog import Break, Catalog, DataFile, Dataset, Series
+from sendap.catalog import Break, Catalog, DataFile, Dataset, Doubtful, Series
 from sendap.periods import MONTH_NAMES, Month
 from sendap.report.tables import table
 from sendap.site.banners import head
@@ -30,6 +30,9 @@ ACCESS = {
     "local": "Held by the body that collected it. Ask them.",
 }
 TYPES = {"text": "words", "code": "code", "integer": "whole number", "number": "number"}
+
+
+NOTHING_UNUSUAL = paragraph("Nothing unusual has been found.")
 
 
 def catalogue_page(catalog: Catalog) -> str:
@@ -85,11 +88,17 @@ def _dataset(dataset: Dataset) -> str:
             heading("Signs used for missing values", anchor("symbols", dataset.id), level=3),
             raw(_symbols(dataset)),
             heading("Things to know", anchor("quirks", dataset.id), level=3),
-            raw(items(dataset.quirks) if dataset.quirks else paragraph("Nothing unusual has been found.")),
+            raw(items(known) if (known := [*dataset.quirks, *map(_doubt, dataset.doubtful)]) else NOTHING_UNUSUAL),
             heading("Files and columns", anchor("files", dataset.id), level=3),
             raw("".join(_file(file, dataset) for file in dataset.files)),
         ]
     )
+
+
+def _doubt(found: Doubtful) -> str:
+    """A published figure that can't be right, and what is done about it."""
+    done = "the denominator is added up from its parts" if found.denominator else "the figure is left out"
+    return f"In {found.period}, {found.reason} ({len(found.areas)} areas): {done}."
 
 
 def _measured(series: Series) -> str:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from sendap.catalog import Catalog, Dataset, Series
+from sendap.catalog import Catalog, Dataset, Doubtful, Series
 from sendap.errors import DataError
 from sendap.files import sha256
-from sendap.periods import parse_dfe, parse_lait
+from sendap.periods import Period, parse_dfe, parse_lait
+from sendap.sources.locate import locate
 from sendap.sources.tables import (
     check_columns,
     check_key,
     check_values,
-    locate,
     read_text,
     rows_in_words,
     to_numbers,
 )
 from sendap.sources.tribunal import read_tribunal_table
-
-SYNTHETIC_MARK = "SYNTHETIC-DATA.json"
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,6 @@ class MeasuredSeries:
     set_aside: pd.DataFrame
     path: Path
     digest: str
-
-
-def is_synthetic(data_dir: Path) -> bool:
-    return (data_dir / SYNTHETIC_MARK).is_file()
 
 
 def read_series(catalog: Catalog, dataset_id: str, series_id: str, data_dir: Path) -> MeasuredSeries:
@@ -94,11 +89,33 @@ def _from_ees(catalog: Catalog, dataset: Dataset, series: Series, path: Path) ->
     check_values(table, [column for column in described.columns if column.codes], path=path)
     check_key(table, described.key, path=path)
     areas = _selected(table, {"geographic_level": "Local authority", **series.select}, path)
-    periods = [parse_dfe(*pair) for pair in zip(areas["time_period"], areas["time_identifier"], strict=True)]
     return areas.assign(
         la_code=catalog.places.canonical(areas["new_la_code"], where=path.name),
-        period=[period.year for period in periods],
+        period=_periods(areas, ("time_period", "time_identifier"), parse_dfe, series, path),
     )
+
+
+def _periods(
+    rows: pd.DataFrame, columns: tuple[str, str], parse: Callable[[str, str], Period], series: Series, path: Path
+) -> pd.Series:
+    """The year in which each row's period starts.
+
+    Raises DataError naming file and rows where a label can't be read, or is of another kind than the series.
+    """
+    years = pd.Series(0, index=rows.index)
+    for labels, chosen in rows.groupby(list(columns), sort=False):
+        where = f"{path.name}, {rows_in_words(chosen.index)}"
+        try:
+            period = parse(*labels)
+        except DataError as error:
+            raise DataError(f"{where}: {error} Correct the file.") from None
+        if period.kind is not series.period_kind:
+            raise DataError(
+                f"{where}, column '{columns[1]}': found '{labels[1]}', expected {series.period_kind.value} for series "
+                f"'{series.id}'. Correct period_kind in data-catalog/datasets."
+            )
+        years[chosen.index] = period.year
+    return years
 
 
 def _from_lait(catalog: Catalog, dataset: Dataset, series: Series, path: Path) -> pd.DataFrame:
@@ -110,16 +127,9 @@ def _from_lait(catalog: Catalog, dataset: Dataset, series: Series, path: Path) -
     digits = rows["LA Number"].str.strip().str.removesuffix(".0")
     aggregates = digits.between("970", "999")  # England 970, regions 980 to 990: never an area
     rows, digits = rows[~aggregates], digits[~aggregates]
-    periods = [parse_lait(*pair) for pair in zip(rows["Years"], rows["Year_Type"], strict=True)]
-    kinds = {period.kind for period in periods}
-    if kinds != {series.period_kind}:
-        found = ", ".join(sorted(kind.value for kind in kinds))
-        raise DataError(
-            f"{path.name}, series '{series.id}': found {found}, expected {series.period_kind.value}. "
-            "Correct period_kind in data-catalog/datasets."
-        )
     return rows.assign(
-        la_code=catalog.places.canonical(digits, where=path.name), period=[period.year for period in periods]
+        la_code=catalog.places.canonical(digits, where=path.name),
+        period=_periods(rows, ("Years", "Year_Type"), parse_lait, series, path),
     )
 
 
@@ -138,17 +148,36 @@ def _values(rows: pd.DataFrame, dataset: Dataset, series: Series, path: Path) ->
             check_values(numbers.rename(column).to_frame(), [described[column]], path=path)
             found[role] = numbers
             found["reason"] = reasons if role == "numerator" else found["reason"].fillna(reasons)
+        for doubtful, wrong in _doubtful(found, dataset, series):
+            if doubtful.denominator:
+                parts = [to_numbers(rows.loc[wrong, name], symbols, path=path)[0] for name in doubtful.denominator]
+                found.loc[wrong, "denominator"] = pd.concat(parts, axis=1).sum(axis=1, skipna=False)
+                unknown = wrong & found["denominator"].isna() & found["reason"].isna()
+                found.loc[unknown, "reason"] = doubtful.reason
         over = found["numerator"] > found["denominator"]
         if over.any():
             raise DataError(
-                f"{path.name}, {rows_in_words(found.index[over])}: '{series.numerator}' is larger than "
-                f"'{series.denominator}'. A share needs a numerator of at most its denominator."
+                f"{path.name}, {rows_in_words(found.index[over])}: column '{series.numerator}' is larger than "
+                f"'{series.denominator}': found {found.loc[over, 'numerator'].iloc[0]:.12g} of "
+                f"{found.loc[over, 'denominator'].iloc[0]:.12g}, expected a numerator of at most its denominator. "
+                "Correct the file."
             )
         found.loc[found["denominator"] == 0, "reason"] = "the denominator is zero"
         scale = 100.0 if series.unit == "per cent" else 1.0
         found["value"] = (scale * found["numerator"] / found["denominator"]).where(found["denominator"] > 0)
-    bounds = described.get(series.value or "")
-    if bounds is not None and (series.minimum is not None or series.maximum is not None):
-        limited = bounds.model_copy(update={"minimum": series.minimum, "maximum": series.maximum})
+    if series.value is not None:
+        own = {"minimum": series.minimum, "maximum": series.maximum}
+        limited = described[series.value].model_copy(update={name: at for name, at in own.items() if at is not None})
         check_values(found["value"].rename(series.value).to_frame(), [limited], path=path)
+    for doubtful, wrong in _doubtful(found, dataset, series):
+        if not doubtful.denominator:
+            found.loc[wrong, ["value", "numerator", "denominator"]] = float("nan")
+            found.loc[wrong, "reason"] = doubtful.reason
     return found
+
+
+def _doubtful(found: pd.DataFrame, dataset: Dataset, series: Series) -> Iterator[tuple[Doubtful, pd.Series]]:
+    """What the description says against figures of a series, with the rows that it means."""
+    for doubtful in dataset.doubtful:
+        if series.id in doubtful.series:
+            yield doubtful, found["la_code"].isin(doubtful.areas) & (found["period"] == doubtful.period)

@@ -17,7 +17,7 @@ from sendap.catalog import Catalog, Dataset
 from sendap.files import whole, write_json
 from sendap.periods import PeriodKind, period_label
 from sendap.places import LocalAuthority
-from sendap.sources.read import SYNTHETIC_MARK
+from sendap.sources.locate import SYNTHETIC_MARK
 
 SEED = 20230302
 FIRST, LAST = 2016, 2024
@@ -140,9 +140,19 @@ def _write_ees(dataset: Dataset, areas: list[LocalAuthority], folder: Path, gene
                     rows[column] = wanted
                 whole_count = generator.integers(80, 1500, len(areas))
                 rows[series.denominator] = whole_count
-                rows[series.numerator] = generator.binomial(whole_count, generator.uniform(0.55, 0.75, len(areas)))
+                part = generator.binomial(whole_count, generator.uniform(0.55, 0.75, len(areas)))
+                rows[series.numerator] = part
+                for name in (each for doubtful in dataset.doubtful for each in doubtful.denominator):
+                    if name != series.numerator and name in columns and series.id in _summed(dataset):
+                        rows[name] = whole_count - part  # the rest in the first, nothing in the others
+                        part = whole_count
             parts.append(rows)
         _csv(pd.concat(parts, ignore_index=True), folder / dataset.folder / file.name)
+
+
+def _summed(dataset: Dataset) -> set[str]:
+    """Series whose denominator is, for some rows, the sum of other columns, which must then fit."""
+    return {name for doubtful in dataset.doubtful if doubtful.denominator for name in doubtful.series}
 
 
 def _write_tribunal(

@@ -9,35 +9,27 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
+import warnings
+import zlib
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
-from pandera.errors import SchemaErrors
 
-from sendap.catalog import Column, DataFile, Dataset
-from sendap.errors import DataError, did_you_mean
+from sendap.catalog import Column, DataFile
+from sendap.errors import DataError
+
+with warnings.catch_warnings():
+    # Where PySpark is installed pandera loads it, and it warns of pandas 3; nothing of it is used here.
+    warnings.simplefilter("ignore", FutureWarning)
+    import pandera.pandas as pa
+    from pandera.errors import SchemaErrors
 
 FIRST_DATA_ROW = 2
 ROWS_SHOWN = 5
-
-
-def locate(dataset: Dataset, name: str, data_dir: Path) -> Path:
-    """The file of a dataset in the data folder, gzipped or not.
-
-    Raises DataError saying where it was looked for and where to get it.
-    """
-    folder = data_dir / dataset.folder
-    plain = name.removesuffix(".gz")
-    for candidate in (folder / name, folder / plain, folder / f"{plain}.gz"):
-        if candidate.is_file():
-            return candidate
-    raise DataError(
-        f"{folder / name} doesn't exist. It is part of '{dataset.title}' ({dataset.publisher}). Download it from "
-        f"{dataset.address} and put it there, or name another data folder with --data-dir or SENDAP_DATA."
-    )
 
 
 def read_text(path: Path, **options: object) -> pd.DataFrame:
@@ -57,16 +49,27 @@ def _remembered(path: Path, modified: int, size: int) -> pd.DataFrame:
     return _read_text(path)
 
 
+_READING: dict[str, object] = {"skip_blank_lines": False}  # so that row numbers stay those of the file
+
+
 def _read_text(path: Path, **options: object) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, **options)
+        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, **_READING | options)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} isn't UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, gzip.BadGzipFile, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else "the file ends too early"
         raise DataError(f"{path.name} can't be read as a table: {reason}. Download it again.") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes one field too many for an index
+        raise DataError(
+            f"{path.name}: its first row of data has more fields than the heading, which has {frame.shape[1]}. "
+            "Expected as many. Download it again."
+        )
     frame.index = pd.RangeIndex(FIRST_DATA_ROW, FIRST_DATA_ROW + len(frame), name="row")
-    return frame
+    if "header" in options:
+        return frame
+    blank = frame[frame.iloc[:, 0] == ""]
+    return frame.drop(index=blank.index[(blank == "").all(axis=1)])
 
 
 def rows_in_words(index: Iterable[object]) -> str:
@@ -79,18 +82,34 @@ def rows_in_words(index: Iterable[object]) -> str:
 def check_columns(frame: pd.DataFrame, described: DataFile, path: Path) -> None:
     """Refuse a table that lacks a described column, or has one that isn't described.
 
-    A second column of the same name (pandas adds ``.1``) is a known quirk of some files and is passed over.
+    A second column of the same name (pandas adds ``.1``) is a known quirk of some files. It is passed over where it
+    is a copy, and refused where it isn't.
     """
+    known = set(described.by_name)
     missing = [column.name for column in described.columns if column.name not in frame.columns]
     if missing:
+        near = get_close_matches(missing[0], [name for name in frame.columns if name not in known], n=1)
         raise DataError(
             f"{path.name} lacks the column '{missing[0]}'"
             + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + f", which its description expects.{did_you_mean(missing[0], frame.columns)} "
-            "If the publisher has changed the file, change its description in data-catalog/datasets."
+            + ", which its description expects."
+            + (f" It has '{near[0]}', which isn't described." if near else "")
+            + " If the publisher has changed the file, change its description in data-catalog/datasets."
         )
-    known = set(described.by_name)
-    extra = [name for name in frame.columns if name not in known and name.removesuffix(".1") not in known]
+    extra = []
+    for name in frame.columns:
+        original = re.sub(r"\.\d+$", "", name)
+        if name in known:
+            continue
+        if original not in known:
+            extra.append(name)
+            continue
+        differs = frame.index[frame[name] != frame[original]]
+        if len(differs):
+            raise DataError(
+                f"{path.name} has the column '{original}' twice, and the two differ in {rows_in_words(differs)}. "
+                "Expected it once. Remove the wrong one, or download the file again."
+            )
     if extra:
         raise DataError(
             f"{path.name} has the column '{extra[0]}', which isn't described. Add it to the description in "
@@ -98,17 +117,24 @@ def check_columns(frame: pd.DataFrame, described: DataFile, path: Path) -> None:
         )
 
 
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+
+
 def to_numbers(text: pd.Series, symbols: dict[str, str], *, path: Path) -> tuple[pd.Series, pd.Series]:
     """Numbers, and the reason for each missing one.
 
-    Thousands separators and a per cent sign are read as such. Symbols that the catalogue explains as ``zero``
-    are zero.
+    Commas between groups of three digits and a per cent sign are read as such; a comma elsewhere (``1,5``) is
+    refused. Symbols that the catalogue explains as ``zero`` are zero.
 
     Raises DataError naming file, column and rows where something is neither a number nor a known symbol.
     """
-    stripped = text.astype(str).str.strip()
+    stripped = text.fillna("").astype(str).str.strip()
     reasons = stripped.map(symbols)
-    cleaned = stripped.str.replace(",", "", regex=False).str.removesuffix("%")
+    cleaned = stripped.str.removesuffix("%").str.rstrip()
+    grouped = cleaned.str.contains(",", regex=False)
+    if grouped.any():
+        grouped &= cleaned.str.fullmatch(_GROUPED)
+        cleaned = cleaned.mask(grouped, cleaned.str.replace(",", "", regex=False))
     numbers = pd.to_numeric(cleaned.where(reasons.isna()), errors="coerce").astype(float)
     numbers = numbers.where(numbers.map(math.isfinite, na_action="ignore").fillna(False).astype(bool))
     numbers = numbers.mask(reasons == "zero", 0.0)
@@ -134,6 +160,10 @@ def _expected(column: Column) -> str:
     if column.maximum is not None:
         parts.append(f"{'and ' if column.minimum is not None else ''}at most {column.maximum:g}")
     return " ".join(parts)
+
+
+def _shown(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else f"{value:.12g}"
 
 
 def _schema(columns: Iterable[Column]) -> pa.DataFrameSchema:
@@ -166,8 +196,9 @@ def check_values(frame: pd.DataFrame, columns: Iterable[Column], *, path: Path) 
         column = next(column for column in columns if column.name == name)
         bad = cases[cases["column"] == name].drop_duplicates("index").sort_values("index")
         raise DataError(
-            f"{path.name}, column '{name}', {rows_in_words(bad['index'])}: found {bad['failure_case'].iloc[0]}, "
-            f"expected {_expected(column)}."
+            f"{path.name}, column '{name}', {rows_in_words(bad['index'])}: found "
+            f"{_shown(bad['failure_case'].iloc[0])}, expected {_expected(column)}. Correct the file, or its "
+            f"description in data-catalog/datasets."
         ) from None
 
 
@@ -181,5 +212,5 @@ def check_key(frame: pd.DataFrame, key: Iterable[str], *, path: Path) -> None:
         named = ", ".join(f"{column} '{value}'" for column, value in first.items() if value != "")
         raise DataError(
             f"{path.name}, {rows_in_words(same)}: the key is repeated ({named}). Each row must have a key of its own: "
-            "remove the copy."
+            "remove the copy, or describe which rows a series selects."
         )

@@ -22,6 +22,9 @@ _MEASURES = {
 }
 
 
+WIDEST = 200  # columns: three for each year, and then some
+
+
 def _measure(heading: str) -> str | None:
     """The measure under a heading, without its footnotes. Figures "in development" are another method."""
     return _MEASURES.get(re.sub(r"[\d,]+$", "", heading.strip()).strip().lower())
@@ -33,12 +36,17 @@ def read_tribunal_table(path: Path, places: Places) -> pd.DataFrame:
 
     Raises DataError where the headings aren't found, or an area's name isn't known.
     """
-    raw = read_text(path, header=None, names=range(60), skip_blank_lines=False)
+    raw = read_text(path, header=None, names=range(WIDEST))
     raw = raw.fillna("").astype(str).apply(lambda column: column.str.strip())
     raw.index = pd.RangeIndex(1, len(raw) + 1, name="row")
     heads = raw.index[raw[0].str.lower() == "local authority"]
     if len(heads) != 1:
-        raise DataError(f"{path.name}: no row begins with 'Local Authority', so its headings can't be found.")
+        raise DataError(
+            f"{path.name}, column 1: found {len(heads)} rows that begin with 'Local Authority', expected one, with the "
+            "years beside it. Download the table again as CSV."
+        )
+    if heads[0] == raw.index[-1]:
+        raise DataError(f"{path.name}, row {heads[0]}: nothing follows the row of years. Download the table again.")
     years = raw.loc[heads[0]].where(raw.loc[heads[0]].str.fullmatch(r"20\d\d")).ffill()
     columns = {
         position: (str(year), measure)
@@ -46,7 +54,17 @@ def read_tribunal_table(path: Path, places: Places) -> pd.DataFrame:
         if isinstance(year, str) and (measure := _measure(heading)) is not None
     }
     if len(columns) < 2:
-        raise DataError(f"{path.name}: found no columns of appeals and decisions under the years.")
+        raise DataError(
+            f"{path.name}, row {heads[0] + 1}: found no columns of appeals and decisions under the years, expected "
+            f"{' and '.join(repr(words) for words in _MEASURES)}. Download the table again as CSV."
+        )
+    for year in sorted({year for year, _ in columns.values()}):
+        lacking = [words for words, measure in _MEASURES.items() if (year, measure) not in columns.values()]
+        if lacking:
+            raise DataError(
+                f"{path.name}, row {heads[0] + 1}: found no column '{lacking[0]}' under {year}, expected one for each "
+                "year. Download the table again as CSV."
+            )
     body = raw.loc[heads[0] + 2 :]
     ends = body.index[body[0].str.lower().str.startswith(("england", "sources"))]
     areas = body.loc[: ends[0] - 1] if len(ends) else body
@@ -56,7 +74,8 @@ def read_tribunal_table(path: Path, places: Places) -> pd.DataFrame:
     if codes.isna().any():
         name = areas.loc[codes.isna(), 0].iloc[0]
         raise DataError(
-            f"{path.name}, row {codes.index[codes.isna()][0]}: there is no local authority '{name}'."
+            f"{path.name}, column 'Local Authority', row {codes.index[codes.isna()][0]}: found '{name}', expected the "
+            "name of a local authority in data-catalog/codes/local-authorities.csv."
             f"{did_you_mean(name, [area.name for area in places.authorities])}"
         )
     parts = []
