@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
     "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
-    "trends.json",
+    "trends.json", "probes.json",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ class Evaluated:
     cells: Cells
     estimates: pd.DataFrame
     trends: Mapping[str, TrendCheck]
+    probes: Mapping[str, Mapping[str, Any]]
     coverage: pd.DataFrame
     cohorts: pd.DataFrame
     set_aside: pd.DataFrame
@@ -97,7 +99,13 @@ class Evaluated:
             missing_share=float(cover["missing"] / possible) if possible else 1.0,
             overlap_share=len(own & others) / len(own),
             break_in_window=bool(series.breaks),
+            breakdown=self.breakdown(primary),
         )
+
+    def breakdown(self, outcome: Outcome) -> float | None:
+        """The breakdown value by relative magnitudes, or None where it can't be told."""
+        value = self.probes.get(outcome.id, {}).get("robust", {}).get("breakdown_relative")
+        return float("inf") if value == "infinite" else value
 
     @cached_property
     def worst_guard(self) -> str:

@@ -156,6 +156,87 @@ def trend_sentence(evaluated: Evaluated, outcome: Outcome) -> str:
     )
 
 
+def trust(evaluated: Evaluated) -> Html:
+    """How far each result can be trusted: drift it would bear, what the trend test could find, single areas."""
+    rows = []
+    for outcome in evaluated.outcomes:
+        found = evaluated.probes.get(outcome.id, {})
+        robust, power, influence = (found.get(name, {}) for name in ("robust", "power", "influence"))
+        places = _places(evaluated, outcome)
+        alike = next(
+            (row for row in robust.get("sets", []) if (row["restriction"], row["bound"]) == ("relative", 1.0)), {}
+        )
+        rows.append(
+            {
+                "Outcome": outcome.heading,
+                "Drift it would bear": _number(robust.get("breakdown_relative"), 2),
+                "Interval if areas may drift as before": _span(alike.get("low"), alike.get("high"), places),
+                "Drift a year found half the time": _number(power.get("slope_50"), places),
+                "Found four times in five": _number(power.get("slope_80"), places),
+                "Without any one area": _span(influence.get("low"), influence.get("high"), places),
+            }
+        )
+    primary = evaluated.probes.get(evaluated.protocol.primary.id, {})
+    told = [primary.get(name, {}).get("sentence", "") for name in ("robust", "power", "influence")]
+    reasons = [
+        reason.replace(f"'{outcome.id}'", outcome.heading)
+        for outcome in evaluated.outcomes
+        for reason in sorted(
+            {part["reason"] for part in evaluated.probes.get(outcome.id, {}).values() if "reason" in part}
+        )
+    ]
+    words = paragraphs(
+        "A drift of 1 means that, in any step after the base year, areas may part as much as in the largest step seen "
+        "before it (Rambachan and Roth 2023). 0 means that the interval includes no effect even without any drift.",
+        *(f"Headline: {text}" for text in told if text),
+    )
+    file = f"{evaluated.protocol.id.lower()}-trust.csv"
+    shown = Html(table(pd.DataFrame(rows), "How far each result can be trusted", file=file))
+    return words + shown + (bullets(reasons) if reasons else Html(""))
+
+
+def placebo_starts(evaluated: Evaluated) -> Html:
+    """The headline effect had the programme begun earlier, from years before it really did."""
+    outcome = evaluated.protocol.primary
+    found = evaluated.probes.get(outcome.id, {}).get("placebo", {})
+    if "rows" not in found:
+        return paragraphs(found.get("reason", "No earlier start could be tried."))
+    places = _places(evaluated, outcome)
+    rows = [
+        {
+            "Pretended start": f"{show(-row['event_time'], 0)} years earlier",
+            "Estimate": _number(row["estimate"], places),
+            "95% interval": _span(row["ci_low"], row["ci_high"], places),
+            "Excludes no effect": "yes"
+            if row["ci_low"] is not None and (row["ci_low"] > 0 or row["ci_high"] < 0)
+            else "no",
+        }
+        for row in found["rows"]
+    ]
+    file = f"{evaluated.protocol.id.lower()}-placebo-starts.csv"
+    return paragraphs(
+        "There can be no effect before the programme began. An interval that excludes no effect here would show that "
+        "areas moved apart for another reason."
+    ) + Html(table(pd.DataFrame(rows), "The headline effect at starts that never were", file=file))
+
+
+def _places(evaluated: Evaluated, outcome: Outcome) -> int:
+    row = evaluated.headline(outcome)
+    return min(decimals((row["ci_high"] - row["ci_low"]) / 4) + 1, 3)
+
+
+def _number(value: float | str | None, places: int) -> str:
+    if value is None:
+        return NOT_AVAILABLE
+    return value if isinstance(value, str) else show(value, places)
+
+
+def _span(low: float | str | None, high: float | str | None, places: int) -> str:
+    if low is None or high is None:
+        return NOT_AVAILABLE
+    return f"{_number(low, places)} to {_number(high, places)}"
+
+
 def base_years(evaluated: Evaluated) -> Html:
     """The naive comparison with every possible base year, for the primary outcome."""
     outcome = evaluated.protocol.primary

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from sendap.results import Estimates, tidy
 from sendap.runs.cells_of import Prepared, prepare
 from sendap.runs.data import data_folder
 from sendap.runs.estimate import estimate_all
+from sendap.runs.probing import probe_all
 from sendap.workspace import Workspace
 
 TABLES = ("coverage", "cohorts", "set_aside", "missing")
@@ -98,16 +100,26 @@ class Evaluation:
         return self._estimated[0]
 
     @cached_property
+    def probes(self) -> dict[str, Any]:
+        """What could be wrong with each headline effect."""
+        path = self._file("probes.json")
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        found = probe_all(self.cells, self.protocol)
+        write_json(path, found)
+        return found
+
+    @cached_property
     def described(self) -> Evaluated:
         """What was read and assigned, before anything is estimated: for the data page."""
-        return self._pages(tidy([]), {})
+        return self._pages(tidy([]), {}, {})
 
     @cached_property
     def evaluated(self) -> Evaluated:
         """Everything, estimates included."""
-        return self._pages(self._estimated[0].frame, self._estimated[1])
+        return self._pages(self._estimated[0].frame, self._estimated[1], self.probes)
 
-    def _pages(self, estimates: pd.DataFrame, trends: dict[str, TrendCheck]) -> Evaluated:
+    def _pages(self, estimates: pd.DataFrame, trends: dict[str, TrendCheck], probes: dict[str, Any]) -> Evaluated:
         prepared = self.prepared
         return Evaluated(
             protocol=self.protocol,
@@ -115,6 +127,7 @@ class Evaluation:
             cells=prepared.cells,
             estimates=estimates,
             trends=trends,
+            probes=probes,
             coverage=prepared.coverage,
             cohorts=prepared.cohorts,
             set_aside=prepared.set_aside,
