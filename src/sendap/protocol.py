@@ -18,6 +18,7 @@ from sendap.files import fingerprint
 from sendap.periods import Month, Period
 
 Family = Literal["primary", "secondary", "guard", "exploratory"]
+Alternative = Literal["two_way", "event_study", "two_by_two", "imputation", "sun_abraham", "extended_two_way"]
 
 
 class Guard(Described):
@@ -122,7 +123,9 @@ class Protocol(Described):
     weights: Literal["areas", "children"]
     design: str
     headline: Literal["group_time"]
-    alternatives: tuple[Literal["two_way", "event_study", "two_by_two"], ...]
+    alternatives: tuple[
+        Literal["two_way", "event_study", "two_by_two", "imputation", "sun_abraham", "extended_two_way"], ...
+    ]
     inference_class: str
     outcomes: tuple[Outcome, ...]
     not_yet_measured: tuple[str, ...] = ()

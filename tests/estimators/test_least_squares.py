@@ -11,7 +11,7 @@ from linearmodels.panel import PanelOLS
 from panels import as_cells, made_up
 
 from sendap.errors import DesignError
-from sendap.estimators import fit_event_study, fit_two_way
+from sendap.estimators import fit_event_study, fit_group_time, fit_two_way
 from sendap.inference.cluster_robust import crv1_variance, crv3_variance
 
 EXACT = {"rtol": 1e-8, "atol": 1e-10}
@@ -150,6 +150,13 @@ def test_the_actual_starts_permuted_are_the_estimate():
     assert again.outcome[0, 0] == pytest.approx(fit.estimate[0], rel=1e-8)
     assert again.square_outcome[0, 0] == pytest.approx((fit.scores[:, 0] ** 2).sum(), rel=1e-8)
     assert again.planted[0, 0] == pytest.approx(1.0, rel=1e-9)
+
+
+def test_an_outcome_that_never_varies_is_refused():
+    panel = as_cells(made_up().assign(y=7.0)).panel()
+    for fit in (fit_two_way, fit_event_study, fit_group_time):
+        with pytest.raises(DesignError, match="never varies"):
+            fit(panel)
 
 
 def test_designs_that_cannot_work_are_refused():

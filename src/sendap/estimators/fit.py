@@ -84,3 +84,15 @@ def treated_cohorts(panel: Panel) -> np.ndarray:
             "Wait for later data, or check the start dates in the rollout."
         )
     return inside
+
+
+def refuse_constant(panel: Panel) -> None:
+    """Raises DesignError for an outcome that has the same value wherever it was observed."""
+    known = panel.mean[np.isfinite(panel.mean) & (panel.weight > 0)]
+    # A rate divided out of counts differs in its last digits.
+    if known.size == 0 or np.ptp(known) <= 1e-12 * np.abs(known).max():
+        value = f"{known[0]:g}" if known.size else "missing"
+        raise DesignError(
+            f"'{panel.outcome}' never varies: it's {value} in every area and period. "
+            "Check that the right column was read, or choose another outcome."
+        )

@@ -18,7 +18,7 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
-from sendap.estimators.fit import Permuted, by_cluster, treated_cohorts
+from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
 
 Control = Literal["never", "not_yet"]
 Base = Literal["universal", "varying"]
@@ -323,8 +323,9 @@ def fit_group_time(
     the size of the cohorts (the "simple" aggregate).
 
     Raises DesignError where nobody is treated in the data, nothing lies before treatment, or nobody is left
-    to compare with.
+    to compare with, or for an outcome that never varies.
     """
+    refuse_constant(panel)
     return GroupTimeFit(panel=panel, control=control, base=base, anticipation=anticipation, contrast=contrast)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DesignError
-from sendap.estimators.fit import Permuted, by_cluster, treated_cohorts
+from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
 
 IDENTIFIED = 1e-8
 
@@ -195,8 +195,9 @@ def fit_two_way(panel: Panel, *, anticipation: int = 0, contrast: str = "") -> L
     The ``anticipation`` periods before the start are left out for the treated. With staggered starts the
     estimate also compares the newly with the already treated, so it's shown beside others, never as headline.
 
-    Raises DesignError where the effect isn't identified.
+    Raises DesignError where the effect isn't identified, or the outcome never varies.
     """
+    refuse_constant(panel)
     event, observed = _usable(panel, anticipation)
     observed = observed & ~((event < 0) & (event >= -anticipation))
     _refuse_without_comparison(panel, event, observed)
@@ -229,8 +230,9 @@ def fit_event_study(panel: Panel, *, anticipation: int = 0, contrast: str = "") 
     The base is the last period before the start and any anticipation. All event times are kept: none is
     binned, none before the start is hidden.
 
-    Raises DesignError where the effects aren't identified.
+    Raises DesignError where the effects aren't identified, or the outcome never varies.
     """
+    refuse_constant(panel)
     event, observed = _usable(panel, anticipation)
     _refuse_without_comparison(panel, event, observed)
     seen = event[observed & np.isfinite(panel.cohort)[:, None]]

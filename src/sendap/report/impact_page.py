@@ -271,9 +271,7 @@ def base_years(evaluated: Evaluated) -> Html:
 def sensitivity(evaluated: Evaluated) -> Html:
     """The overall effect under other choices, for every outcome."""
     frame = evaluated.estimates
-    chosen = frame[
-        frame["headline"] & (frame["term"] == "overall") & frame["estimator"].isin(["group_time", "two_way"])
-    ]
+    chosen = frame[frame["headline"] & (frame["term"] == "overall") & (frame["estimator"] != "two_by_two")]
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)
     shown.insert(1, "Estimator", [ESTIMATOR_WORDS[name] for name in chosen["estimator"]])

@@ -98,6 +98,9 @@ METHOD_WORDS: Mapping[str, str] = {
     "permutation": "permutation",
     "wcr": "wild cluster bootstrap (restricted)",
     "wcu": "wild cluster bootstrap (unrestricted)",
+    "placebo_rank": "rank among placebo areas",
+    "placebo_variance": "variance of placebo areas",
+    "placebo_ratio": "rank of fit before and after",
     "none": "none valid",
 }
 ESTIMATOR_WORDS: Mapping[str, str] = {
@@ -105,6 +108,11 @@ ESTIMATOR_WORDS: Mapping[str, str] = {
     "two_way": "two-way fixed effects",
     "event_study": "event study",
     "two_by_two": "2x2",
+    "imputation": "imputation",
+    "two_stage": "two-stage",
+    "sun_abraham": "cohort by period (Sun and Abraham)",
+    "extended_two_way": "extended two-way",
+    "synthetic_did": "synthetic difference in differences",
 }
 
 

@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from sendap.catalog import Catalog
 from sendap.cells import Cells
 from sendap.effects import event_study, group_time, two_way
+from sendap.effects_more import extended_two_way, imputation, sun_abraham
 from sendap.errors import DesignError
 from sendap.exposure import low_confidence
 from sendap.probe import TrendCheck, base_years, check_trends
@@ -100,6 +101,13 @@ def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: 
                 _attempt(
                     lambda call=call: call(cells, within=within, contrast=MAIN, **common), name, MAIN, estimator, cells
                 )
+            )
+    more = {"imputation": imputation, "sun_abraham": sun_abraham, "extended_two_way": extended_two_way}
+    for estimator, call in more.items():
+        if estimator in protocol.alternatives:
+            arguments = {**common, "permute": False, "only": ("overall",), "within": within, "contrast": MAIN}
+            found.append(
+                _attempt(lambda call=call, arguments=arguments: call(cells, **arguments), name, MAIN, estimator, cells)
             )
     if "two_by_two" in protocol.alternatives:
         frame = cells.frame
