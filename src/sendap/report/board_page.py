@@ -69,8 +69,7 @@ def conclusions(evaluated: Evaluated) -> Html:
         places = decimals((row["ci_high"] - row["ci_low"]) / 4)
         unit = str(row["unit"])
         can.append(
-            f"If programme areas would otherwise have moved like their neighbours, a fall of more than "
-            f"{amount(row['ci_low'], unit, places)} in {primary.name}, or a rise of more than "
+            f"A fall of more than {amount(row['ci_low'], unit, places)} in {primary.name}, or a rise of more than "
             f"{amount(row['ci_high'], unit, places)}, is unlikely."
         )
     span = evaluated.base_year_range(primary)
@@ -91,7 +90,8 @@ def conclusions(evaluated: Evaluated) -> Html:
         elif found.verdict == "already_moving" and excludes:
             cannot.append(found.sentence)
     cannot.append("Nothing here says which part of the programme did what, or whether families were better served.")
-    html = "<h3>What we can say</h3>" + bullets(can).html if can else ""
+    condition = "This holds only if programme areas would otherwise have moved like their neighbours."
+    html = "<h3>What we can say</h3>" + (paragraphs(condition) + bullets(can)).html if can else ""
     return Html(html + "<h3>What we can't say</h3>" + bullets(cannot).html)
 
 
@@ -117,7 +117,8 @@ def confidence(evaluated: Evaluated) -> Html:
     found = evaluated.confidence
     parts = [f"{name}: {score} of 5." for name, score in found.parts]
     threats = [f"{name}: {level} threat." for name, level in found.threats]
-    words = f"Confidence: {found.words} (score {found.score} of 5)."
+    off = f", less {found.drops} for threats" if found.drops else ""
+    words = f"Confidence: {found.words} (score {found.score} of 5: the lowest of the three scores below{off})."
     if not found.complete:
         words += " How large a break in trends would overturn the result isn't assessed yet, so it could be lower."
     return notice(words) + bullets(parts + threats)
