@@ -37,7 +37,7 @@ ROOMS = [
     ("catalog",),
     ("places", "groups"),
     ("periods",),
-    ("files",),
+    ("files", "numerals"),
     ("errors",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

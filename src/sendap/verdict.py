@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from sendap.numerals import decimals, show
 from sendap.probe.trends import TrendCheck
 from sendap.protocol import Guard, Outcome
 
@@ -23,19 +24,6 @@ class Finding:
     verdict: Impact
     sentence: str
     because: str
-
-
-def decimals(error: float) -> int:
-    """Decimal places that show one significant figure of the standard error, at most three."""
-    if not np.isfinite(error) or error <= 0:
-        return 1
-    return int(min(max(-np.floor(np.log10(error)), 0), 3))
-
-
-def show(value: float, places: int) -> str:
-    """A number at so many places, with a true minus sign, never minus zero."""
-    text = f"{abs(value):,.{places}f}"
-    return f"−{text}" if value < 0 and float(text.replace(",", "")) != 0 else text
 
 
 UNITS = {"per cent": ("percentage point", "percentage points"), "points": ("point", "points")}

@@ -14,8 +14,9 @@ import pandas as pd
 from sendap import groups
 from sendap.cells import Cells
 from sendap.disparity.rates import THRESHOLD, rates
-from sendap.disparity.words import number, places, side, unit_words
+from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError, did_you_mean
+from sendap.numerals import show
 
 PARTS = ("total", "between", "within")
 FEWEST_AREAS = 5
@@ -88,9 +89,9 @@ class PlaceParts:
         here, there = (groups.pupils_in(name, of=self.by) for name in (self.group, self.reference))
 
         def size(value: float) -> str:
-            return f"{number(abs(value), at)} {unit}"
+            return f"{show(abs(value), at)} {unit}"
 
-        bounds = f"({number(total['low'], at)} to {number(total['high'], at)})"
+        bounds = f"({show(total['low'], at)} to {show(total['high'], at)})"
         if _open(total):
             said = [f"We can't tell whether the rate differs for {here} and for {there}: {bounds} {unit}."]
         else:
@@ -110,7 +111,7 @@ class PlaceParts:
         if _open(within):
             said.append(
                 "Inside the same areas we can't tell the two groups apart (best estimate "
-                f"{number(within['estimate'], at)})."
+                f"{show(within['estimate'], at)})."
             )
         elif within["estimate"] * total["estimate"] < 0:
             said.append(
@@ -132,9 +133,9 @@ class PlaceParts:
             total, between, within = (self.part(name, arm=arm) for name in PARTS)
             at = places(total["low"], total["high"])
             said.append(
-                f"{number(total['estimate'], at)} in {names[arm]} ({number(total['low'], at)} to "
-                f"{number(total['high'], at)}; {number(between['estimate'], at)} of it between areas and "
-                f"{number(within['estimate'], at)} inside areas)"
+                f"{show(total['estimate'], at)} in {names[arm]} ({show(total['low'], at)} to "
+                f"{show(total['high'], at)}; {show(between['estimate'], at)} of it between areas and "
+                f"{show(within['estimate'], at)} inside areas)"
             )
         return (
             f"The gap of {here} to {there} changed, in {unit_words(self.unit)}, by {' and by '.join(said)}. This says "

@@ -16,8 +16,9 @@ import pandas as pd
 
 from sendap.cells import Cells
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, rates
-from sendap.disparity.words import number, places, side, unit_words
+from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError
+from sendap.numerals import show
 
 FEWEST_CATEGORIES = 3
 STEPS, CLOSE = 50, 1e-12
@@ -46,14 +47,14 @@ class Gradient:
     def sentence(self) -> str:
         slope = self.value("slope index")
         at, unit = places(slope["low"], slope["high"]), unit_words(self.unit)
-        low, high = number(slope["low"], at), number(slope["high"], at)
+        low, high = show(slope["low"], at), show(slope["high"], at)
         if slope["low"] <= 0 <= slope["high"]:
             said = (
                 f"We can't tell whether the rate differs by deprivation: the slope is between {low} and {high} {unit}."
             )
         else:
             said = (
-                f"The rate is {number(abs(slope['estimate']), at)} {unit} {side(slope['estimate'])} at the least than "
+                f"The rate is {show(abs(slope['estimate']), at)} {unit} {side(slope['estimate'])} at the least than "
                 f"at the most deprived end (slope index of inequality, 95% confidence interval {low} to {high})."
             )
         return said if self.linear else f"{said} The rates don't lie on a straight line, so look at each category."

@@ -22,8 +22,8 @@ from sendap import groups
 from sendap.cells import Cells
 from sendap.disparity.random_logit import LATENT_VARIANCE, fit_logit
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, rates
-from sendap.disparity.words import number
 from sendap.errors import DesignError, UsageError
+from sendap.numerals import show
 
 FEWEST_STRATA = 6
 
@@ -61,13 +61,13 @@ class Intersections:
     by: tuple[str, ...]
 
     def sentence(self) -> str:
-        share = f"{number(100 * self.vpc, 1)} per cent of the variation lies between the {len(self.frame)} groups"
+        share = f"{show(100 * self.vpc, 1)} per cent of the variation lies between the {len(self.frame)} groups"
         parts = " and ".join(self.by)
         if not np.isfinite(self.pcv):
             return f"{share}. There is nothing between them for {parts} to explain."
         if self.pcv < 0:
             return f"{share}. Adding up {parts} explains none of it."
-        return f"{share}. Adding up {parts} explains {number(100 * self.pcv, 0)} per cent of that."
+        return f"{share}. Adding up {parts} explains {show(100 * self.pcv, 0)} per cent of that."
 
 
 def fit_component(n: np.ndarray, mean: np.ndarray, deviations: np.ndarray, design: np.ndarray) -> Component:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from sendap import groups
-from sendap.disparity.words import number, places, unit_words
+from sendap.disparity.words import places, unit_words
 from sendap.errors import UsageError
+from sendap.numerals import show
 
 BY_GAINS = "narrowed by gains"
 BY_LOSS = "narrowed by loss: not a success"
@@ -185,7 +186,7 @@ def _sentence(
     def shown(effect: Effect) -> str:
         if not np.isfinite([effect.estimate, effect.low, effect.high]).all():
             return "not known"
-        return f"{number(effect.estimate, at)} ({number(effect.low, at)} to {number(effect.high, at)})"
+        return f"{show(effect.estimate, at)} ({show(effect.low, at)} to {show(effect.high, at)})"
 
     said = (
         f"{opening} Effect in {unit_words(unit)}: {shown(effects[0])} for {named[names[0]]}, {shown(effects[1])} for "

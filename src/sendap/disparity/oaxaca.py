@@ -17,8 +17,9 @@ import pandas as pd
 from sendap import groups
 from sendap.cells import Cells
 from sendap.disparity.rates import rates
-from sendap.disparity.words import number, places, side, unit_words
+from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError, did_you_mean
+from sendap.numerals import show
 
 CAVEAT = (
     "'Explained' means that it goes with the measured factors, and 'not explained by the measured factors' that it "
@@ -51,12 +52,12 @@ class Oaxaca:
         at, unit = places(gap["low"], gap["high"]), unit_words(self.unit)
 
         def value(row: pd.Series) -> str:
-            return f"{number(row['estimate'], at)} ({number(row['low'], at)} to {number(row['high'], at)})"
+            return f"{show(row['estimate'], at)} ({show(row['low'], at)} to {show(row['high'], at)})"
 
         here, there = (groups.pupils_in(name, of=self.by) for name in (self.group, self.reference))
         factors = [str(name) for name in self.detail["factor"] if name != "constant"]
         return (
-            f"The rate is {number(abs(gap['estimate']), at)} {unit} {side(gap['estimate'])} for {here} than for "
+            f"The rate is {show(abs(gap['estimate']), at)} {unit} {side(gap['estimate'])} for {here} than for "
             f"{there}. {value(explained)} is explained by {' and '.join(factors)}, and {value(rest)} is not "
             "explained by the measured factors."
         )

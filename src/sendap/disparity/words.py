@@ -7,6 +7,7 @@ import pandas as pd
 
 from sendap import groups
 from sendap.disparity.rates import TOO_FEW
+from sendap.numerals import show
 
 
 def places(low: float, high: float) -> int:
@@ -15,12 +16,6 @@ def places(low: float, high: float) -> int:
     if not np.isfinite(error) or error <= 0:
         return 1
     return int(min(max(np.ceil(-np.log10(error)), 1), 3))
-
-
-def number(value: float, at: int) -> str:
-    """A number at so many places, with a true minus sign, and never minus zero."""
-    text = f"{abs(value):,.{at}f}"
-    return f"−{text}" if value < 0 and text.strip("0.,") else text
 
 
 def unit_words(unit: str) -> str:
@@ -45,14 +40,14 @@ def gap_sentence(row: pd.Series, *, who: str = "pupils") -> str:
         return f"There are too few {here} to say."
     at, unit = places(row["difference_low"], row["difference_high"]), row["unit"]
     after = " per cent" if unit == "per cent" else f" {unit}".rstrip()
-    rates = f"{number(row['rate'], at)}{after} for {here}, {number(row['rate_against'], at)}{after} for {there}"
+    rates = f"{show(row['rate'], at)}{after} for {here}, {show(row['rate_against'], at)}{after} for {there}"
     if row["status"] == "reference" and row["group"] == row["against"]:
-        return f"{number(row['rate'], at)}{after} for {here}, the reference."
-    low, high = number(row["difference_low"], at), number(row["difference_high"], at)
+        return f"{show(row['rate'], at)}{after} for {here}, the reference."
+    low, high = show(row["difference_low"], at), show(row["difference_high"], at)
     if row["difference_low"] <= 0 <= row["difference_high"]:
         return f"{rates}. We can't tell whether the two differ: the gap is between {low} and {high} {unit_words(unit)}."
     ratio = f" The ratio is {row['ratio']:.2f}." if np.isfinite(row["ratio"]) else ""
     return (
-        f"{rates}: {number(abs(row['difference']), at)} {unit_words(unit)} {side(row['difference'])} "
+        f"{rates}: {show(abs(row['difference']), at)} {unit_words(unit)} {side(row['difference'])} "
         f"(95% confidence interval of the gap {low} to {high}).{ratio}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sendap import __version__
+from sendap.numerals import decimals, show
 from sendap.protocol import series_of
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, interval_figure
@@ -16,7 +17,7 @@ from sendap.report.output import Html, bullets, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
 from sendap.report.tables import table
 from sendap.results import MAIN
-from sendap.verdict import amount, decimals, in_every_hundred, show
+from sendap.verdict import amount, in_every_hundred
 
 INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals would contain the true effect."
 

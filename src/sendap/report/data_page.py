@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sendap.numerals import show
 from sendap.periods import period_label
 from sendap.places import BOUNDARY_RULE
 from sendap.protocol import Outcome, series_of
@@ -12,7 +13,6 @@ from sendap.report.figures import Figure, series_figure
 from sendap.report.output import Html, bullets, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
 from sendap.report.tables import table
-from sendap.verdict import show
 
 
 def provenance(evaluated: Evaluated) -> Html:

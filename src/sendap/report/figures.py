@@ -19,11 +19,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.report import style
 from sendap.report.output import Html
 from sendap.report.tables import table
-from sendap.verdict import decimals, show
 
 _STYLE: dict[str, Any] = {**sns.axes_style("ticks"), **style.RC}
 ALT_LIMIT = 250  # characters; longer text belongs in the table beside the figure

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sendap.inference import choose
+from sendap.numerals import decimals, show
 from sendap.protocol import Outcome, series_of
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, event_figure, interval_figure
 from sendap.report.output import Html, bullets, paragraphs
 from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, NOT_AVAILABLE, estimate_columns, table
 from sendap.results import MAIN
-from sendap.verdict import decimals, in_every_hundred, show
+from sendap.verdict import in_every_hundred
 
 FAMILY_WORDS = {
     "primary": "The primary outcome decides the headline.",

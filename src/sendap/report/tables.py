@@ -9,8 +9,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from sendap.numerals import decimals, show
 from sendap.periods import period_label
-from sendap.verdict import decimals, show
 
 NOT_AVAILABLE = "[x]"
 
