@@ -62,8 +62,6 @@ APART = "without areas of other programmes"
 WIDER = "one more period counted as partly exposed"
 SINGLE = "each base year on its own"
 
-STATUSES = ("ok", "suppressed", "not_estimable", "exploratory")
-
 
 def tidy(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Rows in the schema's columns, order and types; columns not given are empty."""

@@ -11,7 +11,7 @@ grows. So each value is turned into a whole number first, and whole numbers are 
    rounded by less than 2 ** -58 of the largest.
 3. *Add.* The whole number is cut into its upper 29 and its lower 30 bits, each added for itself (``exact_sums``).
    Neither sum leaves 64 bits before 2 ** 33 records (eight thousand million) of one cell, whatever the engine does
-   with larger ones. ``exact_sum`` adds the number whole, as ``DECIMAL(18, 0)``, which engines add in 128 bits.
+   with larger ones.
 
 Whole numbers beyond 2 ** 53 become doubles before step 1, which rounds them. Products (weight times value times
 value) are rounded once for each factor, as doubles are, before step 2.
@@ -59,12 +59,6 @@ def shift_for(largest: float) -> int:
     if largest == 0 or not math.isfinite(largest):
         return 0
     return min(BITS - math.frexp(largest)[1], MOST_SHIFT)
-
-
-def exact_sum(value: ir.FloatingColumn, *, largest: float) -> ir.Scalar:
-    """The sum of the scaled whole numbers of a column, 2 ** ``shift_for`` times as large as the sum of its values."""
-    scale = ibis.literal(2.0 ** shift_for(largest), type="float64")
-    return (value * scale).floor().cast("int64").cast("decimal(18, 0)").sum()
 
 
 def exact_sums(value: ir.FloatingColumn, *, largest: float) -> tuple[ir.IntegerScalar, ir.IntegerScalar]:

@@ -26,7 +26,6 @@ FLAG_RULE = (
     "Flagged where the ratio lies outside 0.80 to 1.25 (the four-fifths rule) and its interval excludes 1. A flag is a "
     "prompt to look, not a finding."
 )
-MEASURES = ("difference", "ratio", "adverse_ratio", "odds_ratio")
 NOTHING = (np.nan, np.nan, np.nan)
 
 

@@ -16,8 +16,6 @@ import pandas as pd
 from sendap.cells import Panel
 from sendap.errors import DesignError
 
-TERM_COLUMNS = ("term", "cohort", "period", "event_time", "treated_clusters", "control_clusters", "n", "note")
-
 
 @dataclass(frozen=True)
 class Permuted:

@@ -72,7 +72,6 @@ class GroupTimeFit:
         if self.anticipation < 0:
             raise UsageError("anticipation must be 0 or more periods.")
         self.pairs = self._pairs()
-        self.aggregates = self._aggregates()
         self._keep_estimable()
         actual = self._allocate(self.panel.cluster_cohort[None, :], contributions=True, weights=True)
         assert actual.contributions is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sendap.catalog import Area, Catalog
+from sendap.catalog import Catalog
 from sendap.cells import Cells, OutcomeInfo
 from sendap.errors import Problems, SendapError
 from sendap.exposure import Cohorts, cohorts
@@ -22,7 +22,7 @@ class Prepared:
     """Everything that estimation needs, and everything that the data page shows.
 
     ``cells`` holds all outcomes; ``anticipation`` by outcome; ``coverage, cohorts, set_aside, missing`` are
-    tables for the reader; ``inputs`` the fingerprint of each file read.
+    tables for the reader.
     """
 
     cells: Cells
@@ -31,7 +31,6 @@ class Prepared:
     cohorts: pd.DataFrame
     set_aside: pd.DataFrame
     missing: pd.DataFrame
-    inputs: dict[str, str]
 
 
 def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> dict[str, MeasuredSeries]:
@@ -63,17 +62,13 @@ def _known_periods(measured: MeasuredSeries, outcome: Outcome) -> list[int]:
     return sorted(int(year) for year in known.unique() if year >= (outcome.first_period or -9999))
 
 
-def treated_areas(protocol: Protocol, catalog: Catalog) -> list[Area]:
-    return list(catalog.rollout(protocol.programme).areas)
-
-
 def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
     """Read, assign cohorts by months of exposure, and make cells.
 
     Raises Problems with everything that is wrong.
     """
     series = read_all(protocol, catalog, data_dir)
-    areas = treated_areas(protocol, catalog)
+    areas = catalog.rollout(protocol.programme).areas
     excluded = {each.la_code for each in protocol.comparison.exclude}
     parts, anticipation, coverage, tables, aside, missing = [], {}, [], [], [], []
     for outcome in protocol.outcomes:
@@ -103,7 +98,6 @@ def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
         cohorts=pd.concat(tables, ignore_index=True),
         set_aside=pd.concat(aside, ignore_index=True),
         missing=pd.concat(missing, ignore_index=True),
-        inputs=metadata["inputs"],
     )
 
 

@@ -20,6 +20,7 @@ from sendap.protocol import Outcome, Protocol
 from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, tidy
 
 Progress = Callable[[str], None]
+_ESTIMATOR = {"base_years": "two_by_two"}
 
 
 def estimate_all(
@@ -58,10 +59,10 @@ def _estimate_outcome(
         trend = check_trends(main.parts["group_time"], anticipation)
         found.append(main)
     except DesignError as error:
-        found.append(_not_estimable(outcome, MAIN, "group_time", cells, str(error)))
-    if found[0].frame["status"].iloc[0] == "ok" or trend is not None:
+        found.append(_not_estimable(cells, MAIN, "group_time", str(error)))
+    if trend is not None:
         found += _alternatives(cells, protocol, within, common)
-        found += _sensitivity(cells, protocol, outcome, catalog, common)
+        found += _sensitivity(cells, protocol, catalog, common)
     labelled = Estimates.concat(found).with_columns(family=outcome.family, population=outcome.population, stratum="all")
     if outcome.family == "exploratory":
         ok = labelled.frame["status"] == "ok"
@@ -69,15 +70,16 @@ def _estimate_outcome(
     return labelled, trend
 
 
-def _attempt(run: Callable[[], Estimates], outcome: str, contrast: str, estimator: str, cells: Cells) -> Estimates:
+def _attempt(call: Callable[..., Estimates], cells: Cells, contrast: str, **arguments: Any) -> Estimates:
+    """An estimator on the cells of one outcome, or the row that says why it can't be applied."""
     try:
-        return run()
+        return call(cells, contrast=contrast, **arguments)
     except DesignError as error:
-        return _not_estimable(outcome, contrast, estimator, cells, str(error))
+        return _not_estimable(cells, contrast, _ESTIMATOR.get(call.__name__, call.__name__), str(error))
 
 
-def _not_estimable(outcome: Outcome | str, contrast: str, estimator: str, cells: Cells, reason: str) -> Estimates:
-    name = outcome if isinstance(outcome, str) else outcome.id
+def _not_estimable(cells: Cells, contrast: str, estimator: str, reason: str) -> Estimates:
+    (name,) = cells.outcomes
     row = {
         "outcome": name,
         "contrast": contrast,
@@ -93,44 +95,31 @@ def _not_estimable(outcome: Outcome | str, contrast: str, estimator: str, cells:
 
 
 def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: dict[str, Any]) -> list[Estimates]:
-    name = next(iter(cells.outcomes))
-    found = []
-    for estimator, call in (("two_way", two_way), ("event_study", event_study)):
-        if estimator in protocol.alternatives:
-            found.append(
-                _attempt(
-                    lambda call=call: call(cells, within=within, contrast=MAIN, **common), name, MAIN, estimator, cells
-                )
-            )
-    more = {"imputation": imputation, "sun_abraham": sun_abraham, "extended_two_way": extended_two_way}
-    for estimator, call in more.items():
-        if estimator in protocol.alternatives:
-            arguments = {**common, "permute": False, "only": ("overall",), "within": within, "contrast": MAIN}
-            found.append(
-                _attempt(lambda call=call, arguments=arguments: call(cells, **arguments), name, MAIN, estimator, cells)
-            )
+    overall = {"permute": False, "only": ("overall",)}
+    calls = (
+        (two_way, {}),
+        (event_study, {}),
+        (imputation, overall),
+        (sun_abraham, overall),
+        (extended_two_way, overall),
+    )
+    found = [
+        _attempt(call, cells, MAIN, within=within, **{**common, **options})
+        for call, options in calls
+        if call.__name__ in protocol.alternatives
+    ]
     if "two_by_two" in protocol.alternatives:
         frame = cells.frame
         starts = frame["cohort"].dropna()
         before = sorted(int(year) for year in frame["period"].unique() if year < starts.min() - common["anticipation"])
         after = int(frame["period"].max())
         found.append(
-            _attempt(
-                lambda: base_years(
-                    cells, before=before, after=after, weights=common["weights"], within=None, contrast=SINGLE
-                ),
-                name,
-                SINGLE,
-                "two_by_two",
-                cells,
-            )
+            _attempt(base_years, cells, SINGLE, before=before, after=after, weights=common["weights"], within=None)
         )
     return found
 
 
-def _sensitivity(
-    cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog, common: dict[str, Any]
-) -> list[Estimates]:
+def _sensitivity(cells: Cells, protocol: Protocol, catalog: Catalog, common: dict[str, Any]) -> list[Estimates]:
     """The overall effect again under other choices of areas and base; only its overall term is kept."""
     within, control = protocol.comparison.within, protocol.comparison.control
     unsure = low_confidence(catalog, protocol.programme)
@@ -147,46 +136,25 @@ def _sensitivity(
         plans.append((APART, cells.without_clusters(others), {"within": within}))
     wider = {"within": within, "anticipation": common["anticipation"] + 1}
     plans.append((WIDER, cells, wider))
-    found = []
-    for contrast, subset, change in plans:
-        arguments = {
-            **common,
-            "control": control,
-            "permute": False,
-            "only": ("overall",),
-            "contrast": contrast,
-            **change,
-        }
-        result = _attempt(
-            lambda subset=subset, arguments=arguments: group_time(subset, **arguments),
-            outcome.id,
-            contrast,
-            "group_time",
-            cells,
-        )
-        found.append(Estimates(result.headline()))
-    return found
+    fixed = {"control": control, "permute": False, "only": ("overall",)}
+    return [
+        Estimates(_attempt(group_time, subset, contrast, **{**common, **fixed, **change}).headline())
+        for contrast, subset, change in plans
+    ]
 
 
 def _adjust(frame: pd.DataFrame) -> pd.DataFrame:
     """Holm's p-values over the secondary family, on the headline effect of each outcome."""
-    chosen = (
-        (frame["family"] == "secondary")
-        & (frame["estimator"] == "group_time")
+    headline = (
+        (frame["estimator"] == "group_time")
         & (frame["term"] == "overall")
         & (frame["contrast"] == MAIN)
         & frame["headline"]
-        & np.isfinite(frame["p_value"])
     )
+    chosen = headline & (frame["family"] == "secondary") & np.isfinite(frame["p_value"])
     frame = frame.copy()
     if chosen.any():
         frame.loc[chosen, "p_adjusted"] = multipletests(frame.loc[chosen, "p_value"], method="holm")[1]
-    primary = (
-        (frame["family"] == "primary")
-        & (frame["estimator"] == "group_time")
-        & (frame["term"] == "overall")
-        & (frame["contrast"] == MAIN)
-        & frame["headline"]
-    )
+    primary = headline & (frame["family"] == "primary")
     frame.loc[primary, "p_adjusted"] = frame.loc[primary, "p_value"]
     return frame

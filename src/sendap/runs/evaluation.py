@@ -26,7 +26,7 @@ from sendap.results import Estimates, tidy
 from sendap.runs.cells_of import Prepared, prepare
 from sendap.runs.data import data_folder
 from sendap.runs.estimate import estimate_all
-from sendap.runs.probing import probe_all
+from sendap.runs.probing import plain, probe_all
 from sendap.workspace import Workspace
 
 TABLES = ("coverage", "cohorts", "set_aside", "missing")
@@ -59,7 +59,6 @@ class Evaluation:
             return Prepared(
                 cells=cells,
                 anticipation=dict(cells.metadata["anticipation"]),  # type: ignore[call-overload]
-                inputs=dict(cells.metadata["inputs"]),  # type: ignore[call-overload]
                 **tables,
             )
         made = prepare(self.protocol, self.workspace.catalog, self.data_dir)
@@ -87,17 +86,10 @@ class Evaluation:
         estimates, checks = estimate_all(self.cells, self.protocol, self.workspace.catalog)
         write_json(
             trends,
-            {
-                name: {key: None if value != value else value for key, value in asdict(check).items()}
-                for name, check in checks.items()
-            },
+            {name: {key: plain(value) for key, value in asdict(check).items()} for name, check in checks.items()},
         )
         estimates.write(path)
         return estimates, checks
-
-    @property
-    def estimates(self) -> Estimates:
-        return self._estimated[0]
 
     @cached_property
     def probes(self) -> dict[str, Any]:

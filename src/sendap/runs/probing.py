@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from sendap.cells import Cells
 from sendap.errors import DesignError
 from sendap.estimators import fit_group_time, fit_two_way
@@ -77,9 +79,9 @@ def _attempt(part: Callable[[], Content]) -> Content:
 
 def plain(value: Any) -> Any:
     """A value that JSON holds: a missing number as None, an infinite one in a word."""
-    if isinstance(value, str) or value is None:
+    if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, bool) or type(value).__name__ == "bool":
+    if isinstance(value, np.bool_):
         return bool(value)
     number = float(value)
     if math.isnan(number):

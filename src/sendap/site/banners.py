@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sendap.site.markup import facts, raw, text, warning
 
-LICENCE_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/"
 SYNTHETIC = "Synthetic data, not a finding"
 PUBLISHED = (
     "Research report. Not official statistics. Uses Department for Education and Ministry of Justice statistics "
