@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from sendap.adopters import Adopter
 from sendap.catalog import Area, Catalog, Series
 from sendap.errors import DesignError
 from sendap.periods import Month, Period, period_label
@@ -34,7 +35,7 @@ def status(start: Month, window: tuple[Month, Month], rule: Exposed) -> Status:
 class Cohorts:
     """First treated period of each treated area for one outcome, and how many periods before it are partly exposed.
 
-    ``first_treated``: la_code to period, or to the period after the last where none is treated yet.
+    ``first_treated``: cluster to period, or to the period after the last where none is treated yet.
     ``table``: one row a start month: ``started, areas, first_treated, partly`` and ``months_running``, the months
     that the programme has run by the end of the first treated period.
     """
@@ -44,7 +45,7 @@ class Cohorts:
     table: pd.DataFrame
 
 
-def cohorts(areas: Iterable[Area], series: Series, periods: Iterable[int], rule: Exposed) -> Cohorts:
+def cohorts(adopters: Iterable[Adopter | Area], series: Series, periods: Iterable[int], rule: Exposed) -> Cohorts:
     """Assign each treated area to the first period in which it counts as treated.
 
     Aligned by months of exposure, never by label: the same start falls into different periods for outcomes
@@ -61,11 +62,11 @@ def cohorts(areas: Iterable[Area], series: Series, periods: Iterable[int], rule:
     first: dict[str, int] = {}
     rows: dict[Month, dict[str, object]] = {}
     anticipation = 0
-    for area in sorted(areas, key=lambda area: (area.start.index, area.la_code)):
+    for area in sorted(adopters, key=lambda adopter: (adopter.start.index, adopter.cluster)):
         states = {year: status(area.start, windows[year], rule) for year in span}
         treated = next((year for year in span if states[year] == "after"), span[-1])
         partly = [year for year in span if states[year] == "partly" and year < treated]
-        first[area.la_code] = treated
+        first[area.cluster] = treated
         if treated in years:
             # Counted in calendar steps, so that a missing year (no tests in 2020) still lies between.
             anticipation = max(anticipation, treated - min(partly, default=treated))
@@ -124,14 +125,14 @@ def exposure_matrix(catalog: Catalog, *, first: str = "2020-09", last: str = "20
     return matrix.rename_axis("la_code").sort_index()
 
 
-def overlaps(catalog: Catalog, programme: str) -> pd.DataFrame:
-    """How many areas of a programme were ever in each other programme, and which.
+def overlaps(catalog: Catalog, programme: str, own: Iterable[str]) -> pd.DataFrame:
+    """How many areas of a programme, ``own``, were ever in each other programme, and which.
 
     Columns ``other, name, complete, treated_areas, other_areas, areas``: ``treated_areas`` are areas of the
     programme that are also in the other, ``other_areas`` the other's areas outside it, which would otherwise
     stand among the comparison areas.
     """
-    own = {area.la_code for area in catalog.rollout(programme).areas}
+    own = set(own)
     rows = []
     for other, rollout in sorted(catalog.rollouts.items()):
         if other == programme:
@@ -149,8 +150,3 @@ def overlaps(catalog: Catalog, programme: str) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["other", "name", "complete", "treated_areas", "other_areas", "areas"])
-
-
-def low_confidence(catalog: Catalog, programme: str) -> list[str]:
-    """Areas whose membership or start isn't sure: left out of a sensitivity run."""
-    return [area.la_code for area in catalog.rollout(programme).areas if area.confidence != "high"]

@@ -6,19 +6,30 @@ harm is looked for and how large an effect would matter, before anybody looks at
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from sendap.catalog import Catalog, Dataset, Described, Series, explain, read_yaml
 from sendap.errors import Problems, ProtocolError, SendapError, UsageError, did_you_mean
 from sendap.files import fingerprint
-from sendap.periods import Month, Period
 
-Family = Literal["primary", "secondary", "guard", "exploratory"]
-Alternative = Literal["two_way", "event_study", "two_by_two", "imputation", "sun_abraham", "extended_two_way"]
+Family = Literal["primary", "secondary", "guard", "exploratory", "description"]
+Alternative = Literal[
+    "two_way",
+    "event_study",
+    "two_by_two",
+    "imputation",
+    "two_stage",
+    "sun_abraham",
+    "extended_two_way",
+    "stacked",
+    "local_projections",
+    "synthetic_did",
+]
 
 
 class Guard(Described):
@@ -92,6 +103,20 @@ class Exposed(Described):
     reason: str
 
 
+class Supply(Described):
+    """What a user must supply where nobody has published who took part, and what synthetic records assume meanwhile.
+
+    ``list`` says in words which list is needed. It goes into the data folder as ``rollouts/<programme>.csv``.
+    ``treated`` and ``controls`` are numbers of clusters, ``starts`` the months in which equal shares of them start;
+    they are planning numbers, not facts.
+    """
+
+    list: str
+    treated: int = Field(ge=1)
+    controls: int = Field(ge=1)
+    starts: tuple[Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")], ...] = Field(min_length=1)
+
+
 class Disparity(Described):
     question: str
     strata: tuple[str, ...]
@@ -107,25 +132,30 @@ class Disparity(Described):
 
 
 class Protocol(Described):
+    """One pilot's evaluation. A descriptive one says ``why_no_effect`` and has no comparison and no exposure."""
+
     id: str
     name: str
     group: str
+    evaluable: Literal["causal", "weak", "descriptive"]
     status: str
     seed_references: tuple[str, ...]
     question: str
     theory_of_change: tuple[str, str, str]
     cluster: str
+    cluster_column: str = "la_code"
     programme: str
+    stands_in: str = ""
+    supply: Supply | None = None
     reach: str
     assignment: str
-    comparison: Comparison
-    exposure: Exposed
-    weights: Literal["areas", "children"]
+    comparison: Comparison | None = None
+    exposure: Exposed | None = None
+    weights: Literal["areas", "children"] = "areas"
     design: str
-    headline: Literal["group_time"]
-    alternatives: tuple[
-        Literal["two_way", "event_study", "two_by_two", "imputation", "sun_abraham", "extended_two_way"], ...
-    ]
+    headline: Literal["group_time", "none"]
+    alternatives: tuple[Alternative, ...] = ()
+    why_no_effect: str = ""
     inference_class: str
     outcomes: tuple[Outcome, ...]
     not_yet_measured: tuple[str, ...] = ()
@@ -140,10 +170,31 @@ class Protocol(Described):
     seed: int = 20230902
     draws: int = Field(default=1999, ge=199)
 
+    @property
+    def descriptive(self) -> bool:
+        return self.evaluable == "descriptive"
+
+    @model_validator(mode="after")
+    def effect_or_none(self) -> Protocol:
+        if self.descriptive:
+            wrong = [outcome.id for outcome in self.outcomes if outcome.family != "description"]
+            if wrong:
+                raise ValueError(f"outcome '{wrong[0]}': evaluable is descriptive, so its family must be description")
+            if not self.why_no_effect or self.headline != "none":
+                raise ValueError("evaluable is descriptive: say why in 'why_no_effect', and set headline to none")
+            return self
+        if self.headline == "none" or self.comparison is None or self.exposure is None:
+            raise ValueError(
+                f"evaluable is {self.evaluable}: give 'comparison', 'exposure' and an estimator in 'headline'"
+            )
+        if any(outcome.family == "description" for outcome in self.outcomes):
+            raise ValueError("family description is for descriptive protocols: use exploratory")
+        return self
+
     @model_validator(mode="after")
     def one_primary(self) -> Protocol:
         primary = [outcome.id for outcome in self.outcomes if outcome.family == "primary"]
-        if len(primary) != 1:
+        if len(primary) != 1 and not self.descriptive:
             raise ValueError(f"there must be one primary outcome, found {len(primary)}: {', '.join(primary) or 'none'}")
         ids = [outcome.id for outcome in self.outcomes]
         repeated = {name for name in ids if ids.count(name) > 1}
@@ -153,7 +204,20 @@ class Protocol(Described):
 
     @property
     def primary(self) -> Outcome:
-        return next(outcome for outcome in self.outcomes if outcome.family == "primary")
+        """The primary outcome; where only others can be measured (see ``keeping``), the first of them."""
+        return next((outcome for outcome in self.outcomes if outcome.family == "primary"), self.outcomes[0])
+
+    @property
+    def has_primary(self) -> bool:
+        return any(outcome.family == "primary" for outcome in self.outcomes)
+
+    def keeping(self, ids: Iterable[str]) -> Protocol:
+        """The same protocol, with the same hash, for those of its outcomes whose data are there."""
+        wanted = set(ids)
+        kept = self.model_copy(update={"outcomes": tuple(each for each in self.outcomes if each.id in wanted)})
+        # What was promised doesn't change with what can be read today.
+        kept.__dict__["digest"] = self.digest
+        return kept
 
     @cached_property
     def digest(self) -> str:
@@ -208,12 +272,16 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
     """Everything in a protocol that the catalogue can't support, as sentences."""
     found: list[str] = []
     treated: set[str] = set()
-    try:
+    if protocol.programme in catalog.rollouts:
         treated = {area.la_code for area in catalog.rollout(protocol.programme).areas}
-    except SendapError as error:
-        found.append(f"programme: {error}")
+    elif protocol.supply is None and not protocol.descriptive:
+        found.append(
+            f"programme: there is no rollout of '{protocol.programme}'."
+            f"{did_you_mean(protocol.programme, catalog.rollouts)} Where nobody has published one, say in 'supply' "
+            "what the user must supply."
+        )
     current = {area.la_code for area in catalog.places.current}
-    for excluded in protocol.comparison.exclude:
+    for excluded in protocol.comparison.exclude if protocol.comparison else ():
         if excluded.la_code not in current:
             found.append(
                 f"comparison.exclude: there is no area with the code '{excluded.la_code}' today."
@@ -228,32 +296,20 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
     crossed: set[str] = set()
     for outcome in protocol.outcomes:
         try:
-            _, series = series_of(catalog, outcome)
+            dataset, series = series_of(catalog, outcome)
         except SendapError as error:
             found.append(f"outcome '{outcome.id}': {error}")
             continue
         crossed.update(series.breaks)
+        if dataset.records is not None and protocol.cluster_column not in dataset.records.clusters:
+            found.append(
+                f"outcome '{outcome.id}': dataset '{dataset.id}' can't be clustered by '{protocol.cluster_column}'."
+                f"{did_you_mean(protocol.cluster_column, dataset.records.clusters)} It has: "
+                f"{', '.join(dataset.records.clusters)}."
+            )
     for name in sorted(crossed - set(protocol.breaks_crossed)):
         what = catalog.breaks[name].what if name in catalog.breaks else "not in data-catalog/breaks.yaml"
         found.append(f"breaks_crossed doesn't declare '{name}', which an outcome crosses: {what} Add it to the list.")
     for name in sorted(set(protocol.breaks_crossed) - set(catalog.breaks)):
         found.append(f"breaks_crossed: there is no break '{name}'.{did_you_mean(name, catalog.breaks)}")
     return [f"analysis/{protocol.id.lower()}/protocol.yaml, {text}" for text in found]
-
-
-def rollout_outside(protocol: Protocol, catalog: Catalog, periods: dict[str, list[int]]) -> list[str]:
-    """Start dates that lie outside the months of every outcome's data. ``periods`` by outcome, as read."""
-    windows: list[tuple[Month, Month]] = []
-    for outcome in protocol.outcomes:
-        _, series = series_of(catalog, outcome)
-        for year in periods.get(outcome.id, []):
-            windows.append(Period(series.period_kind, year).window(series.measured))
-    if not windows:
-        return []
-    first, last = min(opens for opens, _ in windows), max(closes for _, closes in windows)
-    return [
-        f"Rollout of {protocol.programme}: {area.name} ({area.la_code}) starts in {area.started}, outside the data, "
-        f"which run from {first} to {last}. Correct 'started' in data-catalog/rollouts, or add data."
-        for area in catalog.rollout(protocol.programme).areas
-        if not first <= area.start <= last
-    ]

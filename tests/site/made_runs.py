@@ -115,6 +115,7 @@ def summary(pilot: str, **changes: object) -> dict[str, object]:
         ],
         "synthetic": False,
         "primary": "Plans in time",
+        "datasets": ["lait"],
         "estimate": {"estimate": 2.4, "ci_low": -7.9, "ci_high": 12.8, "unit": "per cent"},
         "registered": False,
         **changes,

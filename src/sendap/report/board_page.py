@@ -10,7 +10,7 @@ import pandas as pd
 
 from sendap import __version__
 from sendap.numerals import decimals, show
-from sendap.protocol import series_of
+from sendap.protocol import Protocol, series_of
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, interval_figure
 from sendap.report.output import Html, bullets, notice, paragraphs
@@ -24,11 +24,22 @@ INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals
 
 def about(evaluated: Evaluated) -> Html:
     """Pilot, areas, dates, reach, stage."""
-    protocol = evaluated.protocol
+    found = facts(evaluated.protocol, synthetic=evaluated.synthetic)
+    notes = []
+    if not evaluated.protocol.has_primary:
+        notes.append(
+            "The main outcome of the protocol can't be measured with these data. What follows is about another "
+            "outcome, and weaker for it."
+        )
+    if evaluated.protocol.stands_in:
+        notes.append(evaluated.protocol.stands_in)
+    return found + (notice(" ".join(notes)) if notes else Html(""))
+
+
+def facts(protocol: Protocol, *, synthetic: bool) -> Html:
+    """What a pilot is, and a warning where its figures are invented."""
     warning = (
-        notice(f"{SYNTHETIC_WORDS.capitalize()}. These figures are invented.", "warning")
-        if evaluated.synthetic
-        else Html("")
+        notice(f"{SYNTHETIC_WORDS.capitalize()}. These figures are invented.", "warning") if synthetic else Html("")
     )
     items = {
         "Question": protocol.question,
@@ -117,11 +128,11 @@ def confidence(evaluated: Evaluated) -> Html:
     """The confidence word, with every part of its score."""
     found = evaluated.confidence
     parts = [f"{name}: {score} of 5." for name, score in found.parts]
-    threats = [f"{name}: {level} threat." for name, level in found.threats]
+    threats = [f"{name}: {level}{'' if level == 'not assessed' else ' threat'}." for name, level in found.threats]
     off = f", less {found.drops} for threats" if found.drops else ""
     words = f"Confidence: {found.words} (score {found.score} of 5: the lowest of the three scores below{off})."
     if not found.complete:
-        words += " How large a break in trends would overturn the result isn't assessed yet, so it could be lower."
+        words += " Not every threat could be assessed, so it could be lower."
     return notice(words) + bullets(parts + threats)
 
 
@@ -186,7 +197,7 @@ def guards(evaluated: Evaluated) -> Html:
                 "Verdict": verdict,
             }
         )
-    unmeasured = evaluated.protocol.not_yet_measured
+    unmeasured = [*(outcome.heading for outcome in evaluated.awaiting), *evaluated.protocol.not_yet_measured]
     return Html(table(pd.DataFrame(rows), "Harms looked for", file=f"{evaluated.protocol.id.lower()}-harms.csv")) + (
         paragraphs("Not measured yet: " + "; ".join(unmeasured) + ".") if unmeasured else Html("")
     )
@@ -214,9 +225,13 @@ def next_steps(evaluated: Evaluated) -> Html:
 
 def imprint(evaluated: Evaluated) -> Html:
     """Where everything is, and who stands for it."""
-    protocol = evaluated.protocol
+    return imprint_words(evaluated.protocol, data_page=True)
+
+
+def imprint_words(protocol: Protocol, *, data_page: bool) -> Html:
+    data = '<a href="data.html">data and coverage</a>, ' if data_page else ""
     return Html(
-        '<p><a href="report.html">Full report</a>, <a href="data.html">data and coverage</a>, '
+        f'<p><a href="report.html">Full report</a>, {data}'
         f'<a href="../downloads.html#{escape(protocol.id.lower())}">downloads and protocol</a>.</p>'
     ) + paragraphs(
         f"Protocol {protocol.digest[:12]}, {'registered' if protocol.registered else 'not registered'}. "
@@ -229,6 +244,7 @@ def summary(evaluated: Evaluated) -> dict[str, object]:
     protocol, primary = evaluated.protocol, evaluated.protocol.primary
     row, finding = evaluated.headline(primary), evaluated.finding(primary)
     return {
+        "kind": "impact",
         "pilot": protocol.id,
         "name": protocol.name,
         "group": protocol.group,
@@ -249,5 +265,6 @@ def summary(evaluated: Evaluated) -> dict[str, object]:
         "synthetic": evaluated.synthetic,
         "registered": protocol.registered,
         "primary": primary.heading,
+        "datasets": sorted({outcome.dataset for outcome in protocol.outcomes}),
         "estimate": {key: None if pd.isna(row[key]) else row[key] for key in ("estimate", "ci_low", "ci_high", "unit")},
     }

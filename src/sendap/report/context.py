@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sendap.adopters import Adopters
 from sendap.catalog import Catalog
 from sendap.cells import Cells
 from sendap.exposure import overlaps
 from sendap.probe import TrendCheck
 from sendap.protocol import Outcome, Protocol, series_of
 from sendap.results import MAIN
-from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact
+from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact, probed_threats
 
 ORDER = ("primary", "secondary", "guard", "exploratory")
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A protocol with its cells, its results, and what was read, assigned and set aside on the way."""
+    """A protocol with its cells, its results, and what was read, assigned and set aside on the way.
+
+    ``protocol`` holds the outcomes that could be measured, ``awaiting`` those whose data aren't there.
+    """
 
     protocol: Protocol
+    awaiting: tuple[Outcome, ...]
+    adopters: Adopters
     catalog: Catalog
     cells: Cells
     estimates: pd.DataFrame
@@ -75,7 +81,22 @@ class Evaluated:
 
     @cached_property
     def overlaps(self) -> pd.DataFrame:
-        return overlaps(self.catalog, self.protocol.programme)
+        if self.protocol.cluster_column != "la_code":
+            return pd.DataFrame(columns=["other", "name", "complete", "treated_areas", "other_areas", "areas"])
+        return overlaps(self.catalog, self.protocol.programme, self.clusters)
+
+    @cached_property
+    def regions(self) -> dict[str, str]:
+        """The region of each cluster, where it's known."""
+        table = self.cells.clusters
+        if table is None or "region" not in table.columns:
+            return {}
+        return {str(code): str(name) for code, name in zip(table["cluster"], table["region"], strict=True)}
+
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters that took part."""
+        return [each.cluster for each in self.adopters.members]
 
     @cached_property
     def confidence(self) -> Confidence:
@@ -83,7 +104,7 @@ class Evaluated:
         primary = self.protocol.primary
         row = self.headline(primary)
         cover = self.coverage[self.coverage["outcome"] == primary.name].iloc[0]
-        own = {area.la_code for area in self.catalog.rollout(self.protocol.programme).areas}
+        own = set(self.clusters)
         others = {
             area.la_code
             for programme, rollout in self.catalog.rollouts.items()
@@ -100,6 +121,7 @@ class Evaluated:
             overlap_share=len(own & others) / len(own),
             break_in_window=bool(series.breaks),
             breakdown=self.breakdown(primary),
+            more=probed_threats(self.probes.get(primary.id, {}), row, registered=self.protocol.registered),
         )
 
     def breakdown(self, outcome: Outcome) -> float | None:

@@ -21,17 +21,21 @@ def provenance(evaluated: Evaluated) -> Html:
     lines = paragraphs(f"{protocol.name}: {protocol.reach}.", protocol.question)
     if evaluated.synthetic:
         words = SYNTHETIC_WORDS[0].upper() + SYNTHETIC_WORDS[1:]
-        return (
-            notice(
-                f"{words}. The figures on this page are invented, with no effect in them, so that the whole way can be "
-                "tried without data.",
-                "warning",
-            )
-            + lines
-        )
+        said = f"{words}. The figures on this page are invented, so that the whole way can be tried without data."
+        return notice(f"{said} {_planted(evaluated)}", "warning") + lines
     used = {series_of(evaluated.catalog, outcome)[0].id for outcome in protocol.outcomes}
     sources = [evaluated.catalog.datasets[name] for name in sorted(used)]
     return lines + bullets([f"{each.publisher}: {each.title}, {each.release}. {each.licence}." for each in sources])
+
+
+def _planted(evaluated: Evaluated) -> str:
+    """What is true of invented figures, so that what is found can be held against it."""
+    planted = evaluated.cells.metadata.get("planted")
+    if not isinstance(planted, dict) or not planted:
+        return "No effect is in them."
+    known = {outcome.id: outcome.name for outcome in evaluated.protocol.outcomes}
+    parts = [f"{value:+g} on {known[name]}" for name, value in planted.items() if name in known]
+    return f"The effect that is in them: {', '.join(parts)}, and none on other outcomes.".replace("-", "−", 1)
 
 
 def coverage(evaluated: Evaluated) -> Html:
@@ -85,27 +89,36 @@ def exposure(evaluated: Evaluated) -> Html:
 
 
 def rollout(evaluated: Evaluated) -> Html:
-    """Areas of the programme with start, confidence and source."""
-    found = evaluated.catalog.rollout(evaluated.protocol.programme)
+    """Who took part, with start, confidence and source."""
+    protocol, adopters = evaluated.protocol, evaluated.adopters
+    members = sorted(adopters.members, key=lambda each: (each.start.index, each.name))
+    known = evaluated.catalog.rollouts.get(protocol.programme) if adopters.path is None else None
+    regions = evaluated.regions
     rows = [
         {
-            "Area": area.name,
-            "Region": evaluated.catalog.places.region_of(area.la_code),
-            "Start": area.start.words,
-            "Confidence": area.confidence,
-            "Source": found.sources[area.source],
-            "Note": area.note or "none",
+            "Area": each.name,
+            "Region": regions.get(each.cluster, "not known"),
+            "Start": each.start.words,
+            "Confidence": each.confidence,
+            "Source": each.source if known is None else known.sources[each.source],
         }
-        for area in sorted(found.areas, key=lambda area: (area.start.index, area.name))
+        for each in members
     ]
-    return paragraphs(found.description) + Html(
-        table(pd.DataFrame(rows), f"Areas of the programme: {found.name}", file="areas.csv")
+    if known is not None:
+        notes = {area.la_code: area.note for area in known.areas}
+        for each, row in zip(members, rows, strict=True):
+            row["Note"] = notes[each.cluster] or "none"
+    caption = f"Who took part: {protocol.name if known is None else known.name}"
+    return paragraphs(*(text for text in (adopters.description, protocol.stands_in) if text)) + Html(
+        table(pd.DataFrame(rows), caption, file="areas.csv")
     )
 
 
 def overlaps(evaluated: Evaluated) -> Html:
     """Other programmes in the same areas, and in the comparison areas."""
     frame = evaluated.overlaps
+    if frame.empty:
+        return paragraphs("Other programmes are known by local authority only, so overlaps can't be told here.")
     shown = pd.DataFrame(
         {
             "Other programme": frame["name"],
@@ -193,7 +206,7 @@ def raw_series(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
     first, last = frame.dropna().iloc[0], frame.dropna().iloc[-1]
     apart = [row["treated"] - row["comparison"] for row in (first, last)]
     places = 1 if max(abs(value) for value in apart) >= 1 else 2
-    starts = sorted({area.start for area in evaluated.catalog.rollout(evaluated.protocol.programme).areas})
+    starts = sorted({each.start for each in evaluated.adopters.members})
     when = starts[0].words if len(starts) == 1 else f"first start, {starts[0].words}"
     return series_figure(
         frame,

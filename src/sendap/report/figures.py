@@ -92,7 +92,7 @@ def canvas(width: float = 8.0, height: float = 4.2, *, synthetic: bool = False) 
     return drawing, axes
 
 
-def _ticks(axes: Axes, periods: np.ndarray, kind: str) -> None:
+def period_ticks(axes: Axes, periods: np.ndarray, kind: str) -> None:
     labels = [period_label(int(year), kind) if kind else str(int(year)) for year in periods]
     axes.set_xticks(
         periods, labels, rotation=45 if len(periods) > 7 else 0, ha="right" if len(periods) > 7 else "center"
@@ -130,7 +130,7 @@ def series_figure(
         axes.axvline(first_treated - 0.5, color=style.REFERENCE, linestyle="--", linewidth=1.2)
         axes.annotate(start, (first_treated - 0.5, 1.0), xycoords=("data", "axes fraction"), xytext=(-6, -4),
                       textcoords="offset points", ha="right", va="top", fontsize=10, color="#222222")  # fmt: skip
-    _ticks(axes, periods, kind)
+    period_ticks(axes, periods, kind)
     axes.set_ylabel({"per cent": "Per cent", "pounds": "£"}.get(unit, unit.capitalize()))
     axes.set_xlabel("")
     axes.margins(x=0.04)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from sendap.adopters import starts_outside
 from sendap.catalog import Catalog
 from sendap.cells import Cells, OutcomeInfo
 from sendap.errors import Problems, SendapError
 from sendap.exposure import Cohorts, cohorts
 from sendap.places import BOUNDARY_RULE
-from sendap.protocol import Outcome, Protocol, problems_with, rollout_outside
-from sendap.sources.locate import is_synthetic
+from sendap.protocol import Outcome, Protocol, problems_with, series_of
+from sendap.runs.measured import Measurable, measurable
+from sendap.runs.record_cells import MeasuredRecords, measured_records
+from sendap.sources.locate import is_synthetic, planted
 from sendap.sources.read import MeasuredSeries, read_series
+
+Measured = MeasuredSeries | MeasuredRecords
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Everything that estimation needs, and everything that the data page shows.
 
-    ``cells`` holds all outcomes; ``anticipation`` by outcome; ``coverage, cohorts, set_aside, missing`` are
-    tables for the reader.
+    ``cells`` holds all outcomes; ``groups`` the cells of records by each stratum, or None for published tables;
+    ``anticipation`` by outcome; ``coverage, cohorts, set_aside, missing`` are tables for the reader.
     """
 
     cells: Cells
+    groups: Cells | None
     anticipation: dict[str, int]
     coverage: pd.DataFrame
     cohorts: pd.DataFrame
@@ -33,31 +39,43 @@ class Prepared:
     missing: pd.DataFrame
 
 
-def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> dict[str, MeasuredSeries]:
-    """Every outcome's series, checked; all problems of protocol, catalogue and data at once.
+def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> tuple[Measurable, dict[str, Measured]]:
+    """What can be measured, and each outcome's series, checked; all problems at once.
 
     Raises Problems.
     """
     problems = problems_with(protocol, catalog)
-    found: dict[str, MeasuredSeries] = {}
-    broken: dict[str, list[str]] = {}
-    if not problems:
-        for outcome in protocol.outcomes:
-            try:
-                found[outcome.id] = read_series(catalog, outcome.dataset, outcome.series, data_dir)
-            except SendapError as error:
-                broken.setdefault(str(error), []).append(outcome.id)
-        # One broken file may serve many outcomes: say it once.
-        problems += [f"{text} (Needed for {', '.join(names)}.)" for text, names in broken.items()]
-    if not problems:
-        periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
-        problems += rollout_outside(protocol, catalog, periods)
     if problems:
         raise Problems(f"{protocol.id} can't be evaluated:", problems)
-    return found
+    part = measurable(protocol, catalog, data_dir)
+    found: dict[str, Measured] = {}
+    broken: dict[str, list[str]] = {}
+    by_records: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in part.protocol.outcomes:
+        dataset, series = series_of(catalog, outcome)
+        if dataset.records is not None:
+            by_records.setdefault((dataset.id, series.file), []).append(outcome)
+            continue
+        try:
+            found[outcome.id] = read_series(catalog, outcome.dataset, outcome.series, data_dir)
+        except SendapError as error:
+            broken.setdefault(str(error), []).append(outcome.id)
+    for (dataset_id, _), outcomes in by_records.items():
+        try:
+            found |= measured_records(catalog.dataset(dataset_id), outcomes, protocol, data_dir, catalog)
+        except SendapError as error:
+            broken.setdefault(str(error), []).extend(outcome.id for outcome in outcomes)
+    # One broken file may serve many outcomes: say it once.
+    problems += [f"{text} (Needed for {', '.join(names)}.)" for text, names in broken.items()]
+    if not problems and part.adopters is not None:
+        periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
+        problems += starts_outside(protocol, catalog, part.adopters.members, periods)
+    if problems:
+        raise Problems(f"{protocol.id} can't be evaluated:", problems)
+    return part, {outcome.id: found[outcome.id] for outcome in part.protocol.outcomes}
 
 
-def _known_periods(measured: MeasuredSeries, outcome: Outcome) -> list[int]:
+def _known_periods(measured: Measured, outcome: Outcome) -> list[int]:
     known = measured.frame.dropna(subset=["value"])["period"]
     return sorted(int(year) for year in known.unique() if year >= (outcome.first_period or -9999))
 
@@ -67,17 +85,23 @@ def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
 
     Raises Problems with everything that is wrong.
     """
-    series = read_all(protocol, catalog, data_dir)
-    areas = catalog.rollout(protocol.programme).areas
+    part, series = read_all(protocol, catalog, data_dir)
+    assert part.adopters is not None
+    assert protocol.comparison is not None
+    assert protocol.exposure is not None
     excluded = {each.la_code for each in protocol.comparison.exclude}
-    parts, anticipation, coverage, tables, aside, missing = [], {}, [], [], [], []
-    for outcome in protocol.outcomes:
+    parts, groups, anticipation, coverage, tables, aside, missing = [], [], {}, [], [], [], []
+    for outcome in part.protocol.outcomes:
         measured = series[outcome.id]
         frame = measured.frame[~measured.frame["la_code"].isin(excluded)]
         frame = frame[frame["period"] >= (outcome.first_period or -9999)]
-        assigned = cohorts(areas, measured.series, _known_periods(measured, outcome), protocol.exposure)
+        assigned = cohorts(part.adopters.members, measured.series, _known_periods(measured, outcome), protocol.exposure)
         anticipation[outcome.id] = assigned.anticipation
-        parts.append(_cells(frame, outcome, measured, assigned, catalog))
+        if isinstance(measured, MeasuredRecords):
+            parts.append(_with_cohorts(measured.cells, assigned, excluded, outcome))
+            groups.append(_with_cohorts(measured.groups, assigned, excluded, outcome))
+        else:
+            parts.append(_cells(frame, outcome, measured, assigned, catalog))
         coverage.append(_coverage(frame, outcome, measured, assigned))
         tables.append(assigned.table.assign(outcome=outcome.name))
         aside.append(measured.set_aside.assign(outcome=outcome.name))
@@ -85,20 +109,29 @@ def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
     metadata = {
         "pilot": protocol.id,
         "synthetic": is_synthetic(data_dir),
+        "planted": planted(data_dir),
         "protocol": protocol.digest,
         "boundary_rule": BOUNDARY_RULE,
         "inputs": {each.path.name: each.digest for each in series.values()},
         "anticipation": anticipation,
+        "awaiting": [outcome.id for outcome in part.awaiting],
+        "adopters": part.adopters.content(data_dir),
     }
-    stacked = Cells.stack(parts)
     return Prepared(
-        cells=Cells(stacked.frame, stacked.outcomes, clusters=stacked.clusters, metadata=metadata),
+        cells=replace(Cells.stack(parts), metadata=metadata),
+        groups=replace(Cells.stack(groups), metadata=metadata) if groups else None,
         anticipation=anticipation,
         coverage=pd.DataFrame(coverage),
         cohorts=pd.concat(tables, ignore_index=True),
         set_aside=pd.concat(aside, ignore_index=True),
         missing=pd.concat(missing, ignore_index=True),
     )
+
+
+def _with_cohorts(cells: Cells, assigned: Cohorts, excluded: set[str], outcome: Outcome) -> Cells:
+    frame = cells.frame[~cells.frame["cluster"].isin(excluded) & (cells.frame["period"] >= (outcome.first_period or 0))]
+    cohort = frame["cluster"].map(assigned.first_treated).astype(float)
+    return replace(cells, frame=frame.assign(cohort=cohort).reset_index(drop=True))
 
 
 def _cells(
@@ -131,7 +164,7 @@ def _cells(
     )
 
 
-def _coverage(frame: pd.DataFrame, outcome: Outcome, measured: MeasuredSeries, assigned: Cohorts) -> dict[str, object]:
+def _coverage(frame: pd.DataFrame, outcome: Outcome, measured: Measured, assigned: Cohorts) -> dict[str, object]:
     known = frame.dropna(subset=["value"])
     treated = known["la_code"].isin(assigned.first_treated)
     per_period = known.groupby("period")["la_code"].nunique()

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from sendap.adopters import Adopters
 from sendap.catalog import Catalog
 from sendap.cells import Cells
 from sendap.effects import event_study, group_time, two_way
 from sendap.effects_more import extended_two_way, imputation, sun_abraham
 from sendap.errors import DesignError
-from sendap.exposure import low_confidence
 from sendap.probe import TrendCheck, base_years, check_trends
 from sendap.protocol import Outcome, Protocol
 from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, tidy
@@ -51,6 +51,7 @@ def _estimate_outcome(
         "seed": protocol.seed,
         "draws": protocol.draws,
     }
+    assert protocol.comparison is not None
     within, control = protocol.comparison.within, protocol.comparison.control
     found: list[Estimates] = []
     trend: TrendCheck | None = None
@@ -121,8 +122,10 @@ def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: 
 
 def _sensitivity(cells: Cells, protocol: Protocol, catalog: Catalog, common: dict[str, Any]) -> list[Estimates]:
     """The overall effect again under other choices of areas and base; only its overall term is kept."""
+    assert protocol.comparison is not None
     within, control = protocol.comparison.within, protocol.comparison.control
-    unsure = low_confidence(catalog, protocol.programme)
+    adopters: Any = cells.metadata["adopters"]
+    unsure = Adopters.of_content(protocol.programme, adopters).unsure
     others = {
         area.la_code
         for programme in protocol.overlaps

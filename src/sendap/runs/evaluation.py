@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sendap.adopters import Adopters
 from sendap.cells import Cells
 from sendap.errors import DataError
 from sendap.files import whole, write_json
@@ -56,8 +57,10 @@ class Evaluation:
                     "Remove it, or run `sendap run` again."
                 )
             tables = {name: pd.read_csv(path) for name, path in paths.items()}
+            groups = self._file("group-cells.parquet")
             return Prepared(
                 cells=cells,
+                groups=Cells.read(groups) if groups.is_file() else None,
                 anticipation=dict(cells.metadata["anticipation"]),  # type: ignore[call-overload]
                 **tables,
             )
@@ -65,6 +68,8 @@ class Evaluation:
         for name, path in paths.items():
             with whole(path) as temporary:
                 getattr(made, name).to_csv(temporary, index=False, lineterminator="\n")
+        if made.groups is not None:
+            made.groups.write(self._file("group-cells.parquet"))
         # The cells come last: where they are, everything is.
         made.cells.write(self._file("cells.parquet"))
         return made
@@ -72,6 +77,11 @@ class Evaluation:
     @property
     def cells(self) -> Cells:
         return self.prepared.cells
+
+    @cached_property
+    def measured(self) -> Protocol:
+        """The protocol with those of its outcomes that could be measured."""
+        return self.protocol.keeping(self.cells.outcomes)
 
     @cached_property
     def _estimated(self) -> tuple[Estimates, dict[str, TrendCheck]]:
@@ -83,7 +93,7 @@ class Evaluation:
                 for name, check in found.items()
             }
             return Estimates.read(path), checks
-        estimates, checks = estimate_all(self.cells, self.protocol, self.workspace.catalog)
+        estimates, checks = estimate_all(self.cells, self.measured, self.workspace.catalog)
         write_json(
             trends,
             {name: {key: plain(value) for key, value in asdict(check).items()} for name, check in checks.items()},
@@ -97,7 +107,7 @@ class Evaluation:
         path = self._file("probes.json")
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
-        found = probe_all(self.cells, self.protocol)
+        found = probe_all(self.cells, self.measured)
         write_json(path, found)
         return found
 
@@ -113,8 +123,12 @@ class Evaluation:
 
     def _pages(self, estimates: pd.DataFrame, trends: dict[str, TrendCheck], probes: dict[str, Any]) -> Evaluated:
         prepared = self.prepared
+        about = self.cells.metadata["adopters"]
+        assert isinstance(about, dict)
         return Evaluated(
-            protocol=self.protocol,
+            protocol=self.measured,
+            awaiting=tuple(each for each in self.protocol.outcomes if each.id not in self.cells.outcomes),
+            adopters=Adopters.of_content(self.protocol.programme, about),
             catalog=self.workspace.catalog,
             cells=prepared.cells,
             estimates=estimates,
@@ -136,10 +150,11 @@ def open_evaluation(pilot: str, run: str = "") -> Evaluation:
     Raises UsageError for an unknown pilot, DataError for a folder that doesn't exist.
     """
     workspace = Workspace.find()
+    protocol = read_protocol(workspace.analysis, pilot)
     if run:
         folder = Path(run)
         if not folder.is_dir():
             raise DataError(f"The run folder {folder} doesn't exist. Leave run empty to work in a temporary one.")
-        return Evaluation(pilot, folder, workspace, data_folder(workspace, folder.parent))
+        return Evaluation(pilot, folder, workspace, data_folder(workspace, folder.parent, protocol))
     folder = Path(tempfile.mkdtemp(prefix=f"sendap-{pilot.lower()}-"))
-    return Evaluation(pilot, folder, workspace, data_folder(workspace, folder))
+    return Evaluation(pilot, folder, workspace, data_folder(workspace, folder, protocol))

@@ -24,7 +24,25 @@ from sendap.runs.data import data_folder
 from sendap.runs.manifest import code_digest, git_state, input_files, lock_digest, run_id, versions
 from sendap.workspace import DATA_VARIABLE, HOME_VARIABLE, Workspace
 
-NOTEBOOKS = {"data": "reading and checking data", "impact": "estimating", "board": "Board page"}
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of a run: which, what it leaves, and what the user is told meanwhile."""
+
+    notebook: str
+    leaves: str
+    doing: str
+
+
+IMPACT_STEPS = (
+    Step("data", "data", "reading and checking data"),
+    Step("impact", "impact", "estimating"),
+    Step("board", "board", "Board page"),
+)
+DESCRIPTION_STEPS = (
+    Step("description", "impact", "describing"),
+    Step("description_board", "board", "Board page"),
+)
 NOTEBOOK_LIMIT_SECONDS = 3600
 KEPT_OUT_OF_HASHES = {"manifest.json"}
 
@@ -63,15 +81,13 @@ def run_pilots(
     for pilot in pilots:
         protocol_path(workspace.analysis, pilot)
     runs_dir.mkdir(parents=True, exist_ok=True)
-    data_dir = data_folder(workspace, runs_dir)
     code = code_digest(workspace)
     failures: dict[str, str] = {}
     finished: list[Done] = []
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(jobs, 1)) as pool:
         waiting = {
-            pool.submit(_run_one, pilot, workspace, runs_dir, data_dir, code, force, report, stop): pilot
-            for pilot in pilots
+            pool.submit(_run_one, pilot, workspace, runs_dir, code, force, report, stop): pilot for pilot in pilots
         }
         try:
             for future in as_completed(waiting):
@@ -96,7 +112,6 @@ def _run_one(
     pilot: str,
     workspace: Workspace,
     runs_dir: Path,
-    data_dir: Path,
     code: str,
     force: bool,
     report: Report,
@@ -104,6 +119,7 @@ def _run_one(
 ) -> Done:
     started = time.monotonic()
     protocol = read_protocol(workspace.analysis, pilot)
+    data_dir = data_folder(workspace, runs_dir, protocol)
     inputs = input_files(protocol, workspace, data_dir)
     name = run_id(protocol, inputs, code)
     folder = runs_dir / protocol.id / name
@@ -143,18 +159,27 @@ def _make(
     protocol: Protocol, workspace: Workspace, folder: Path, data_dir: Path, report: Report, stop: threading.Event
 ) -> None:
     """Execute the notebooks in order; each leaves in the folder what the next one reads."""
+    steps = DESCRIPTION_STEPS if protocol.descriptive else IMPACT_STEPS
+    for number, step in enumerate(steps):
+        report(protocol.id, step.doing, number, len(steps) + 1)
+        source = workspace.notebooks / f"{step.notebook}.ipynb"
+        _execute(source, folder / f"{step.leaves}.ipynb", protocol.id, folder, data_dir, stop)
+    report(protocol.id, "summary and manifest", len(steps), len(steps) + 1)
+    write_json(folder / "protocol.json", protocol.model_dump(mode="json"))
+    write_json(folder / "summary.json", _summary(protocol, workspace, folder, data_dir))
+
+
+def _summary(protocol: Protocol, workspace: Workspace, folder: Path, data_dir: Path) -> dict[str, object]:
     # Imported here, so that a command which finds nothing to do doesn't wait for what draws and estimates.
+    if protocol.descriptive:
+        from sendap.report.described import summary as describe
+        from sendap.runs.describe import Description
+
+        return describe(Description(protocol.id, folder, workspace, data_dir).described)
     from sendap.report.board_page import summary
     from sendap.runs.evaluation import Evaluation
 
-    steps = len(NOTEBOOKS) + 1
-    for number, (notebook, what) in enumerate(NOTEBOOKS.items()):
-        report(protocol.id, what, number, steps)
-        source = workspace.notebooks / f"{notebook}.ipynb"
-        _execute(source, folder / source.name, protocol.id, folder, data_dir, stop)
-    report(protocol.id, "summary and manifest", len(NOTEBOOKS), steps)
-    write_json(folder / "protocol.json", protocol.model_dump(mode="json"))
-    write_json(folder / "summary.json", summary(Evaluation(protocol.id, folder, workspace, data_dir).evaluated))
+    return summary(Evaluation(protocol.id, folder, workspace, data_dir).evaluated)
 
 
 def _execute(source: Path, target: Path, pilot: str, folder: Path, data_dir: Path, stop: threading.Event) -> None:

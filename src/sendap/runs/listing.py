@@ -1,14 +1,14 @@
-"""Plain-text answers: which pilots there are, whether they can run, and where data come from."""
+"""Plain-text answers: which pilots there are, and whether they can run."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from sendap.errors import DataError, Problems, SendapError
-from sendap.protocol import known_pilots, problems_with, protocol_path, read_protocol
+from sendap.errors import Problems, SendapError
+from sendap.protocol import Protocol, known_pilots, problems_with, protocol_path, read_protocol
 from sendap.runs.cells_of import read_all
-from sendap.sources.locate import locate
+from sendap.runs.measured import can_be_real, to_supply
 from sendap.workspace import Workspace
 
 
@@ -28,7 +28,9 @@ def list_pilots(workspace: Workspace, runs_dir: Path) -> str:
         protocol = read_protocol(workspace.analysis, pilot)
         found = last_summary(runs_dir, pilot)
         lines.append(f"{protocol.id}  {protocol.name}")
-        lines.append(f"    design: {protocol.design}; primary outcome: {protocol.primary.heading}")
+        named = protocol.primary.heading if protocol.outcomes else "none with public figures"
+        kind = "first outcome" if protocol.descriptive else "primary outcome"
+        lines.append(f"    design: {protocol.design}; {kind}: {named}")
         lines.append(f"    registered: {'yes' if protocol.registered else 'no'}")
         if found is None:
             lines.append(f"    not run yet: sendap run {protocol.id}")
@@ -39,7 +41,7 @@ def list_pilots(workspace: Workspace, runs_dir: Path) -> str:
 
 
 def check_pilots(pilots: list[str], workspace: Workspace) -> str:
-    """One line for each pilot that can run.
+    """For each pilot that it's ready, or what the user must still supply; a pilot that waits runs on synthetic data.
 
     Raises UsageError for an unknown pilot, and Problems with every problem of every pilot.
     """
@@ -50,16 +52,7 @@ def check_pilots(pilots: list[str], workspace: Workspace) -> str:
     for pilot in pilots or known_pilots(workspace.analysis):
         try:
             protocol = read_protocol(workspace.analysis, pilot)
-            if workspace.data_dir is None:
-                found = problems_with(protocol, workspace.catalog)
-                if found:
-                    raise Problems(f"{protocol.id}:", found)
-                lines.append(
-                    f"{protocol.id}: protocol and catalogue fit. No data folder, so it runs on synthetic data."
-                )
-            else:
-                series = read_all(protocol, workspace.catalog, workspace.data_dir)
-                lines.append(f"{protocol.id}: ready, {len(series)} outcomes read from {workspace.data_dir}.")
+            lines += _checked(protocol, workspace)
         except Problems as error:
             problems += [f"{pilot.upper()}: {text}" for text in error.problems]
         except SendapError as error:
@@ -69,21 +62,21 @@ def check_pilots(pilots: list[str], workspace: Workspace) -> str:
     return "\n".join(lines)
 
 
-def fetch_instructions(datasets: list[str], workspace: Workspace) -> str:
-    """For each published dataset: its address, the folder to put it in, and which files are there."""
-    chosen = [workspace.catalog.dataset(name) for name in datasets] or list(workspace.catalog.datasets.values())
-    folder = workspace.data_dir or workspace.root / "data"
-    lines = ["Downloads are made by hand: save each file under the name given here.", ""]
-    for dataset in chosen:
-        lines.append(f"{dataset.title} ({dataset.publisher}, {dataset.release}, {dataset.licence})")
-        lines.append(f"  from {dataset.address}")
-        for file in dataset.files:
-            try:
-                locate(dataset, file.name, folder)
-                state = "there"
-            except DataError:
-                state = "missing"
-            lines.append(f"  {state:8} {folder / dataset.folder / file.name}")
-        lines.append("")
-    lines.append(f"Then run: sendap run --data-dir {folder}")
-    return "\n".join(lines)
+def _checked(protocol: Protocol, workspace: Workspace) -> list[str]:
+    catalog, data_dir = workspace.catalog, workspace.data_dir
+    found = problems_with(protocol, catalog)
+    if found:
+        raise Problems(f"{protocol.id}:", found)
+    supply = [f"    {number}. {text}" for number, text in enumerate(to_supply(protocol, catalog, data_dir), 1)]
+    if data_dir is None:
+        state = "protocol and catalogue fit. No data folder, so it runs on synthetic data."
+        return [f"{protocol.id}: {state}", *([_HEADING, *supply] if supply else [])]
+    if not can_be_real(protocol, catalog, data_dir):
+        return [f"{protocol.id}: runs on synthetic data until this is supplied:", *supply]
+    part, series = read_all(protocol, catalog, data_dir)
+    waiting = f", {len(part.awaiting)} wait for data" if part.awaiting else ""
+    ready = f"{protocol.id}: ready, {len(series)} outcomes read from {data_dir}{waiting}."
+    return [ready, *([_HEADING, *supply] if supply else [])]
+
+
+_HEADING = "  For real results on every outcome, supply:"

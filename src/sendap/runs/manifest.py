@@ -10,6 +10,7 @@ from pathlib import Path
 from sendap import __version__
 from sendap.files import fingerprint, sha256
 from sendap.protocol import Protocol, series_of
+from sendap.runs.measured import measurable
 from sendap.sources.locate import SYNTHETIC_MARK, locate
 from sendap.workspace import Workspace
 
@@ -36,10 +37,13 @@ def code_digest(workspace: Workspace) -> str:
 def input_files(protocol: Protocol, workspace: Workspace, data_dir: Path) -> dict[str, str]:
     """Every file that the protocol reads, with its hash.
 
-    Raises DataError for a missing file.
+    Raises DataError for a missing file, Problems where nothing can be measured.
     """
     found = {}
-    for outcome in protocol.outcomes:
+    part = measurable(protocol, workspace.catalog, data_dir)
+    if part.adopters is not None and part.adopters.path is not None:
+        found[f"rollouts/{part.adopters.path.name}"] = sha256(part.adopters.path)
+    for outcome in part.protocol.outcomes:
         dataset, series = series_of(workspace.catalog, outcome)
         path = locate(dataset, series.file, data_dir)
         found[f"{dataset.folder}/{path.name}"] = sha256(path)

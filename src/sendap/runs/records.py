@@ -63,8 +63,11 @@ def cells_for(
     unit: str | None,
     weights: str | None,
     engine: str,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> Cells:
     """Cells of pupil records, or of the pilot's published tables where no records are named.
+
+    ``tell`` is called before each step with what it does.
 
     Raises UsageError where columns are named without records, DataError for records that can't be used.
     """
@@ -72,8 +75,9 @@ def cells_for(
     if records is None:
         if outcomes or strata or unit or weights:
             raise UsageError("--outcome, --by, --unit and --weights are for pupil records: name them with --records.")
+        tell("reading the published tables")
         with tempfile.TemporaryDirectory(prefix="sendap-") as beside:
-            return prepare(protocol, workspace.catalog, data_folder(workspace, Path(beside))).cells
+            return prepare(protocol, workspace.catalog, data_folder(workspace, Path(beside), protocol)).cells
     return compress(
         records,
         unit=unit,
@@ -82,4 +86,5 @@ def cells_for(
         weights=weights,
         engine=engine,
         metadata={"pilot": protocol.id, "protocol": protocol.digest},
+        tell=tell,
     )

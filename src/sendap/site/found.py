@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +14,10 @@ from sendap.catalog import Catalog, explain
 from sendap.errors import SendapError
 from sendap.files import sha256
 
-NOTEBOOKS = ("board.ipynb", "impact.ipynb", "data.ipynb")
+NOTEBOOKS = {
+    "impact": ("board.ipynb", "impact.ipynb", "data.ipynb"),
+    "description": ("board.ipynb", "impact.ipynb"),
+}
 
 Model = TypeVar("Model", bound="Written")
 
@@ -38,6 +41,7 @@ class Estimate(Written):
 
 
 class Summary(Written):
+    kind: Literal["impact", "description"] = "impact"
     pilot: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     name: str
     group: str = ""
@@ -53,6 +57,7 @@ class Summary(Written):
     guards: tuple[GuardSaid, ...] = ()
     synthetic: bool
     primary: str = ""
+    datasets: tuple[str, ...]
     estimate: Estimate = Estimate()
     registered: bool = False
 
@@ -75,14 +80,6 @@ class Manifest(Written):
 
 class Latest(Written):
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-class Dataset(Written):
-    dataset: str
-
-
-class Promised(Written):
-    outcomes: tuple[Dataset, ...]
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def latest_runs(runs_dir: Path) -> list[FoundRun]:
         run = _read(Latest, pointer).run
         folder = pointer.parent / run
         summary, manifest = _read(Summary, folder / "summary.json"), _read(Manifest, folder / "manifest.json")
-        for name in NOTEBOOKS:
+        for name in NOTEBOOKS[summary.kind]:
             if not (folder / name).is_file():
                 raise SendapError(f"{folder} lacks {name}. Make the run again with 'sendap run {summary.pilot}'.")
         if summary.synthetic != manifest.synthetic:
@@ -159,7 +156,7 @@ def check_publishable(found: FoundRun, catalog: Catalog) -> None:
             )
     if found.summary.synthetic:
         return
-    for name in sorted({outcome.dataset for outcome in _read(Promised, found.folder / "protocol.json").outcomes}):
+    for name in found.summary.datasets:
         if catalog.dataset(name).access != "published":
             raise SendapError(
                 f"{found.pilot} uses '{name}', which isn't published data, so its results can't be published "

@@ -76,10 +76,16 @@ def front_of(notebook: NotebookNode) -> dict[str, object]:
     return {}
 
 
+def pages_of(found: FoundRun) -> list[str]:
+    """The pages that a run has: a descriptive one has fewer."""
+    return [page for page, (file, _, _) in PAGES.items() if (found.folder / file).is_file()]
+
+
 def neighbours(found: FoundRun, page: str) -> str:
     """Links between the pages of one pilot."""
     entries = []
-    for name, (_, words, _) in PAGES.items():
+    for name in pages_of(found):
+        words = PAGES[name][1]
         current = ' aria-current="page"' if name == page else ""
         entries.append(f'<li><a href="{name}.html"{current}>{text(words)}</a></li>')
     entries.append(f'<li><a href="../downloads.html#{found.page_folder}">Downloads</a></li>')
@@ -148,5 +154,5 @@ def notebook_page(found: FoundRun, page: str) -> str:
 def write_notebook_pages(found: FoundRun, pages: Path) -> None:
     folder = pages / found.page_folder
     folder.mkdir(parents=True)
-    for page in PAGES:
+    for page in pages_of(found):
         (folder / f"{page}.ipynb").write_text(notebook_page(found, page), encoding="utf-8")

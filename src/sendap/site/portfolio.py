@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sendap.site.banners import SOME_MADE_UP, SYNTHETIC, status, warning
-from sendap.site.found import FoundRun, GuardSaid
+from sendap.site.found import FoundRun, GuardSaid, Summary
 from sendap.site.markup import anchor, heading, items, linked_table, paragraph, raw, text
 
 GUARD_ORDER = ("serious harm", "harm", "possible harm", "cannot tell", "no harm beyond the margin")
@@ -65,27 +65,36 @@ def _row(found: FoundRun) -> list[str]:
         text(said.headline) + (f" {text(said.per_hundred)}" if said.per_hundred else ""),
         f"<strong>{text(said.confidence)}</strong>",
         text(guard_words(said.guards)),
-        "Synthetic" if said.synthetic else "Published",
+        _data(said),
         links,
     ]
 
 
-def _count(tested: int, invented: int) -> str:
-    """How many pilots have been tested. Synthetic data test nothing."""
+def _data(said: Summary) -> str:
+    if said.synthetic:
+        return "Synthetic"
+    return "None yet" if said.kind == "description" and not said.primary else "Published"
+
+
+def _count(tested: int, invented: int, described: int) -> str:
+    """How many pilots have been tested. Synthetic data test nothing, and a description claims no effect."""
     words = f"{tested or 'No'} {'pilots have' if tested > 1 else 'pilot has'} been tested so far."
     if invented:
         words += f" {invented} {'is' if invented == 1 else 'are'} shown with synthetic data, which test nothing."
+    if described:
+        words += f" {described} {'is' if described == 1 else 'are'} described only, and no effect is claimed."
     return words
 
 
 def portfolio(found: Sequence[FoundRun]) -> str:
     """The portfolio as Markdown, to be included in the home page."""
-    invented = sum(each.summary.synthetic for each in found)
+    invented = sum(each.summary.synthetic and each.summary.kind == "impact" for each in found)
+    described = sum(each.summary.kind == "description" for each in found)
     everything = invented == len(found)
     banner = warning(f"<strong>{SYNTHETIC}.</strong> {text(SOME_MADE_UP)}") if invented else ""
     if everything:
         banner = warning(f"<strong>{SYNTHETIC}.</strong> Every row below is made from synthetic records.")
-    count = _count(len(found) - invented, invented)
+    count = _count(len(found) - invented - described, invented, described)
     order = (
         "They are in order of how sure we are, then by name. They are not in order of how well they did, and their "
         "results can't be compared with each other."

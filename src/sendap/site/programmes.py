@@ -44,7 +44,7 @@ def programmes_page(catalog: Catalog) -> str:
 def _overlaps(catalog: Catalog, rollouts: list[Rollout]) -> str:
     shared: dict[str, dict[str, int]] = {}
     for rollout in rollouts:
-        found = overlaps(catalog, rollout.programme)
+        found = overlaps(catalog, rollout.programme, [area.la_code for area in rollout.areas])
         shared[rollout.programme] = dict(zip(found["other"], found["treated_areas"].astype(int), strict=True))
     rows = [
         {

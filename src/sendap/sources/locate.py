@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sendap.catalog import Dataset
@@ -13,6 +14,13 @@ SYNTHETIC_MARK = "SYNTHETIC-DATA.json"
 def is_synthetic(data_dir: Path) -> bool:
     """Whether a data folder holds stand-ins and not publishers' files."""
     return (data_dir / SYNTHETIC_MARK).is_file()
+
+
+def planted(data_dir: Path) -> dict[str, float]:
+    """The effects planted in synthetic data, by outcome; none in real data."""
+    path = data_dir / SYNTHETIC_MARK
+    found = json.loads(path.read_text(encoding="utf-8")).get("effect") if path.is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def locate(dataset: Dataset, name: str, data_dir: Path) -> Path:

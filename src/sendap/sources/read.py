@@ -70,12 +70,17 @@ def read_series(catalog: Catalog, dataset_id: str, series_id: str, data_dir: Pat
     )
 
 
+def _plain(label: str) -> str:
+    return " ".join(label.split()).lower()
+
+
 def _selected(rows: pd.DataFrame, select: dict[str, str], path: Path) -> pd.DataFrame:
     """Rows whose columns hold the selected labels, whatever their case and spacing."""
     keep = pd.Series(True, index=rows.index)
     for column, wanted in select.items():
-        labels = rows[column].str.split().str.join(" ").str.lower()
-        keep &= labels == " ".join(wanted.split()).lower()
+        # A long table repeats few labels many times: only the different ones are tidied.
+        meant = [label for label in rows[column].unique() if _plain(label) == _plain(wanted)]
+        keep &= rows[column].isin(meant)
     if not keep.any():
         wanted = ", ".join(f"{column} '{label}'" for column, label in select.items())
         raise DataError(f"{path.name} has no row with {wanted}. Has the publisher changed its labels?")

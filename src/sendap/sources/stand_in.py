@@ -8,12 +8,13 @@ that is made from them say that they're synthetic.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sendap.catalog import Catalog, Dataset
+from sendap.catalog import Catalog, DataFile, Dataset, Series
 from sendap.files import whole, write_json
 from sendap.periods import PeriodKind, period_label
 from sendap.places import LocalAuthority
@@ -40,14 +41,20 @@ SHAPES = {
 DEFAULT_SHAPE = (50.0, 10.0, 5.0)
 
 
-def write_stand_in(catalog: Catalog, folder: Path, *, seed: int = SEED) -> Path:
-    """Write all published datasets of the catalogue as synthetic tables into ``folder``, and mark it.
+def write_stand_in(catalog: Catalog, folder: Path, *, seed: int = SEED, datasets: Iterable[str] | None = None) -> Path:
+    """Write published datasets of the catalogue as synthetic tables into ``folder``, and mark it: all, or those named.
 
     No effect of any programme is planted: an evaluation of these tables should find nothing but chance.
     """
     generator = np.random.default_rng(seed)
     areas = [area for area in catalog.places.current if area.first_month is None or area.first_month.year < 2019]
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = set(catalog.datasets if datasets is None else datasets)
     for dataset in catalog.datasets.values():
+        if dataset.id not in wanted or dataset.access != "published" or dataset.to_confirm:
+            continue
+        if dataset.reader in ("none", "table"):
+            continue
         if dataset.reader == "lait":
             _write_lait(dataset, areas, folder, generator)
         elif dataset.reader == "ees":
@@ -89,7 +96,7 @@ def _write_lait(dataset: Dataset, areas: list[LocalAuthority], folder: Path, gen
     }
     for series in dataset.series:
         year_type, label, years = kinds[series.period_kind]
-        values = _values(SHAPES.get(series.id, DEFAULT_SHAPE), len(areas), len(years), generator)
+        values = _values(_shape(series), len(areas), len(years), generator)
         if series.maximum is not None:
             values = np.minimum(values, series.maximum)
         shown = np.char.mod("%.1f", values).astype(object)
@@ -117,42 +124,89 @@ def _write_lait(dataset: Dataset, areas: list[LocalAuthority], folder: Path, gen
 
 
 def _write_ees(dataset: Dataset, areas: list[LocalAuthority], folder: Path, generator: np.random.Generator) -> None:
+    """One block of rows for each selection that a series reads, with the columns that its series need."""
     for file in dataset.files:
         chosen = [series for series in dataset.series if series.file == file.name]
         if not chosen:
             continue
-        columns = [column.name for column in file.columns]
-        parts = []
+        blocks: dict[tuple[tuple[str, str], ...], list[Series]] = {}
+        for series in chosen:
+            blocks.setdefault(tuple(sorted(series.select.items())), []).append(series)
         kind = chosen[0].period_kind
         years = range(2019, LAST + 1) if kind is PeriodKind.CALENDAR else range(2018, LAST + 1)
+        parts = []
         for year in years:
-            rows = pd.DataFrame("x", index=range(len(areas)), columns=columns)
-            rows["time_period"] = str(year) if kind is PeriodKind.CALENDAR else f"{year}{(year + 1) % 100:02d}"
-            rows["time_identifier"] = kind.value.capitalize()
-            rows["geographic_level"] = "Local authority"
-            rows["country_code"], rows["country_name"] = "E92000001", "England"
-            rows["region_code"], rows["region_name"] = "", [area.region for area in areas]
-            rows["new_la_code"] = [area.la_code for area in areas]
-            rows["old_la_code"] = [area.three_digit_code for area in areas]
-            rows["la_name"] = [area.name for area in areas]
-            for series in chosen:
-                for column, wanted in series.select.items():
+            for select, measured in blocks.items():
+                rows = _ees_rows(file, kind, year, areas)
+                for column, wanted in select:
                     rows[column] = wanted
-                whole_count = generator.integers(80, 1500, len(areas))
-                rows[series.denominator] = whole_count
-                part = generator.binomial(whole_count, generator.uniform(0.55, 0.75, len(areas)))
-                rows[series.numerator] = part
-                for name in (each for doubtful in dataset.doubtful for each in doubtful.denominator):
-                    if name != series.numerator and name in columns and series.id in _summed(dataset):
-                        rows[name] = whole_count - part  # the rest in the first, nothing in the others
-                        part = whole_count
-            parts.append(rows)
+                _fill(rows, dataset, file, measured, generator)
+                parts.append(rows)
         _csv(pd.concat(parts, ignore_index=True), folder / dataset.folder / file.name)
 
 
-def _summed(dataset: Dataset) -> set[str]:
-    """Series whose denominator is, for some rows, the sum of other columns, which must then fit."""
-    return {name for doubtful in dataset.doubtful if doubtful.denominator for name in doubtful.series}
+def _ees_rows(file: DataFile, kind: PeriodKind, year: int, areas: list[LocalAuthority]) -> pd.DataFrame:
+    """Rows of one year with their keys, and every other column not available."""
+    rows = pd.DataFrame("x", index=range(len(areas)), columns=[column.name for column in file.columns])
+    keys: dict[str, object] = {
+        "time_period": str(year) if kind is PeriodKind.CALENDAR else f"{year}{(year + 1) % 100:02d}",
+        "time_identifier": kind.value.capitalize(),
+        "geographic_level": "Local authority",
+        "country_code": "E92000001",
+        "country_name": "England",
+        "region_code": "",
+        "region_name": [area.region for area in areas],
+        "new_la_code": [area.la_code for area in areas],
+        "old_la_code": [area.three_digit_code for area in areas],
+        "la_name": [area.name for area in areas],
+    }
+    for name, value in keys.items():
+        rows[name] = value
+    return rows
+
+
+def _fill(
+    rows: pd.DataFrame, dataset: Dataset, file: DataFile, measured: list[Series], generator: np.random.Generator
+) -> None:
+    """Counts in which every part is at most its whole, and rates inside their bounds."""
+    wholes = {str(series.denominator) for series in measured if series.denominator is not None}
+    parts: dict[str, set[str]] = {}
+    for series in measured:
+        if series.value is not None:
+            column = file.by_name[series.value]
+            mean, between, within = _shape(series)
+            values = generator.normal(mean, np.hypot(between, within), len(rows))
+            low = 0.0 if column.minimum is None else column.minimum
+            rows[series.value] = np.round(np.clip(values, low, column.maximum), 1)
+        else:
+            parts.setdefault(str(series.numerator), set()).add(str(series.denominator))
+    counts: dict[str, np.ndarray] = {}
+
+    def count(name: str) -> np.ndarray:
+        """A whole is drawn, a part is a share of the smallest of its wholes."""
+        if name not in counts:
+            above = [count(whole) for whole in sorted(parts.get(name, ()))]
+            counts[name] = (
+                generator.binomial(np.minimum.reduce(above), generator.uniform(0.55, 0.75, len(rows)))
+                if above
+                else generator.integers(80, 1500, len(rows))
+            )
+        return counts[name]
+
+    for name in sorted(wholes | set(parts)):
+        rows[name] = count(name)
+    for series in measured:
+        # Where a doubtful denominator is added up from its parts, they must add up to it here too.
+        for doubtful in dataset.doubtful:
+            if series.id in doubtful.series and doubtful.denominator:
+                rest = counts[str(series.denominator)] - counts[str(series.numerator)]
+                for name in (each for each in doubtful.denominator if each not in counts):
+                    rows[name], rest = rest, np.zeros_like(rest)
+
+
+def _shape(series: Series) -> tuple[float, float, float]:
+    found = series.synthetic
+    return SHAPES.get(series.id, DEFAULT_SHAPE) if found is None else (found.mean, found.between, found.within)
 
 
 def _write_tribunal(
