@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from sendap.cells.combining import join_frames, join_metadata, matching, share_cohorts
 from sendap.cells.moments import add_up, margin_rows, margins_held, words
-from sendap.cells.panel import OutcomeInfo, Panel, Weights
+from sendap.cells.panel import OutcomeInfo, Panel, Weights, comparison_weights, join_clusters
 from sendap.errors import DataError, UsageError, did_you_mean
 from sendap.files import whole
 
@@ -44,7 +44,8 @@ class Cells:
     A stratum that was summed over reads "(all)", one that nobody recorded "Unknown". A frame may hold several
     margins; they overlap, so whatever adds cells up uses one of them.
 
-    ``clusters`` holds what is known of each cluster (at least ``cluster``; ``region`` where there is one).
+    ``clusters`` holds what is known of each cluster (at least ``cluster``; ``region`` where there is one;
+    ``comparison_weight`` where a comparison group was chosen).
     ``metadata`` travels with the file: sources and their fingerprints, the protocol's hash, whether synthetic.
     """
 
@@ -72,7 +73,8 @@ class Cells:
             outcome, cluster = by_cluster.index[by_cluster > 1][0]
             raise DataError(
                 f"Cluster '{cluster}' has more than one cohort for '{outcome}'. The cohort is the first treated "
-                "period of the cluster, the same in all its rows."
+                "period of the cluster, the same in all its rows. Give it one; where treatment stopped, leave the "
+                "periods after that out."
             )
 
     @property
@@ -180,7 +182,7 @@ class Cells:
             outcomes={name: info for part in parts for name, info in part.outcomes.items()},
             strata=parts[0].strata,
             covariates=parts[0].covariates,
-            clusters=pd.concat(clusters).drop_duplicates("cluster").reset_index(drop=True) if clusters else None,
+            clusters=join_clusters(clusters),
             metadata=parts[0].metadata,
         )
 
@@ -251,7 +253,7 @@ class Cells:
             outcomes={**other.outcomes, **self.outcomes},
             strata=self.strata,
             covariates=self.covariates,
-            clusters=pd.concat(tables).drop_duplicates("cluster").reset_index(drop=True) if tables else None,
+            clusters=join_clusters(tables),
             metadata=join_metadata(self.metadata, other.metadata, add=add),
         )
 
@@ -262,8 +264,9 @@ class Cells:
     def panel(self, outcome: str | None = None, *, weights: Weights = "areas", within: str | None = None) -> Panel:
         """One outcome as arrays.
 
-        ``weights``: "areas" counts every unit once, "children" by the weight of its records. ``within`` names
-        the column of ``clusters`` whose groups are compared inside themselves (``region``).
+        ``weights``: "areas" counts every unit once, "children" by the weight of its records; where a comparison group
+        was chosen, its cluster weights multiply either. ``within`` names the column of ``clusters`` whose groups are
+        compared inside themselves (``region``).
         """
         if outcome is None:
             if len(self.outcomes) != 1:
@@ -291,6 +294,9 @@ class Cells:
         mean[row_of, column_of] = (rows["sum"] / rows["weight"]).to_numpy()
         weight[row_of, column_of] = 1.0 if weights == "areas" else rows["weight"].to_numpy()
         n[row_of, column_of] = rows["n_observed"].to_numpy()
+        chosen = comparison_weights(self.clusters, units["cluster"])
+        if chosen is not None:
+            weight *= chosen[:, None]
         clusters, cluster = np.unique(units["cluster"].to_numpy(dtype=object), return_inverse=True)
         group, names = np.zeros(len(units), dtype=int), ("all",)
         if within is not None:
@@ -315,7 +321,7 @@ class Cells:
             mean=mean,
             weight=weight,
             n=n,
-            weights=weights,
+            weights=weights if chosen is None else f"{weights}, weighted",
             info=self.outcomes[outcome],
         )
 
