@@ -42,7 +42,7 @@ def two_way(
 
     ``weights``: "areas" counts every area once, "children" by its records. ``within="region"`` gives each
     region period effects of its own. ``anticipation`` periods before the start are left out for the treated.
-    ``options`` go to inference: ``inference, level, draws, seed, permute``.
+    ``options`` go to inference: ``inference, level, draws, seed, permute, band``.
     """
     panel = cells.panel(outcome, weights=weights, within=within)
     return _results(cells, fit_two_way(panel, anticipation=anticipation, contrast=contrast), options)

@@ -26,7 +26,7 @@ from sendap.estimators.synthetic import Method as SyntheticMethod
 from sendap.estimators.synthetic import SyntheticFit, fit_synthetic
 from sendap.estimators.triple import Method as TripleMethod
 from sendap.estimators.triple import fit_triple
-from sendap.inference.infer import ONE_SIDED
+from sendap.inference.rows import ONE_SIDED
 from sendap.inference.selector import SOME
 from sendap.periods import period_label
 from sendap.results import Estimates, tidy
@@ -51,7 +51,7 @@ def imputation(
     ``weights``: "areas" counts every area once, "children" by its records. ``within="region"`` gives each region
     period effects of its own. ``leads``: how many periods before the start get a coefficient.
     ``unit_effects="cluster"`` lets the strata of an area share its effect. ``options`` go to inference: ``inference,
-    level, draws, seed, permute``.
+    level, draws, seed, permute, band``.
     """
     panel = cells.panel(outcome, weights=weights, within=within)
     fit = fit_imputation(panel, anticipation=anticipation, unit_effects=unit_effects, leads=leads, contrast=contrast)
@@ -207,8 +207,9 @@ def synthetic_did(
 
     ``method``: "synthetic_did", "synthetic_control" or "did". p-values and intervals come from placebos, the whole
     estimate again with untreated areas in the place of the treated: with up to twelve treated areas by rank (of the
-    estimate; of the ratio of fits after and before for synthetic control), beyond by their spread. ``parts`` holds
-    the fit with the weights of areas and periods.
+    estimate; of the ratio of fits after and before for synthetic control), beyond by their spread. With up to twelve
+    the spread gives a standard error but no interval, because the normal distribution isn't valid then. ``parts``
+    holds the fit with the weights of areas and periods.
     """
     fit = fit_synthetic(cells.panel(outcome), method=method, draws=draws, seed=seed, contrast=contrast)
     rows = [*_synthetic_overall(fit, level), *_synthetic_periods(fit, level)]
@@ -247,11 +248,13 @@ def _synthetic_overall(fit: SyntheticFit, level: float) -> list[dict[str, Any]]:
     """The estimate with each kind of placebo inference, the headline first."""
     base = {**_synthetic_base(fit), "term": "overall", "estimate": fit.estimate, "ci_level": level}
     error, two_sided = fit.standard_error, 2 * ONE_SIDED - 1
-    reach = {each: stats.norm.ppf(0.5 + each / 2) * error for each in (level, two_sided)}
+    # A symmetric interval of 1.96 standard errors is barred with few treated areas (evaluation standard, 4.2).
+    normal = error > 0 and fit.treated > SOME
+    reach = {each: stats.norm.ppf(0.5 + each / 2) * error if normal else np.nan for each in (level, two_sided)}
     kinds = {
         "placebo_rank": (fit.placebo_p_value, fit.interval(level), fit.interval(two_sided)),
         "placebo_variance": (
-            float(2 * stats.norm.sf(abs(fit.estimate) / error)) if error > 0 else np.nan,
+            float(2 * stats.norm.sf(abs(fit.estimate) / error)) if normal else np.nan,
             *((fit.estimate - reach[each], fit.estimate + reach[each]) for each in (level, two_sided)),
         ),
         "placebo_ratio": (fit.ratio_p_value, fit.ratio_interval(level), fit.ratio_interval(two_sided)),

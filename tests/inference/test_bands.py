@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from panels import as_cells, made_up
 from path_records import draw_records
 from scipy import stats
 
+from sendap import effects
 from sendap.cells.compress_paths import compress_paths
+from sendap.effects_paths import event_study_paths
 from sendap.errors import UsageError
+from sendap.estimators import fit_group_time
 from sendap.estimators.paths import fit_event_study_paths
+from sendap.inference.band_rows import permutation_band
 from sendap.inference.bands import simultaneous_band
-from sendap.inference.cluster_robust import crv1_variance
+from sendap.inference.cluster_robust import crv1_variance, crv3_variance
 
 DRAWS = 100_000
 
@@ -100,3 +107,97 @@ def test_seeded_and_refused():
         simultaneous_band(np.zeros(2), scores=scores)
     with pytest.raises(UsageError, match="between 0 and 1"):
         simultaneous_band(np.zeros(3), scores=scores, level=95)
+
+
+def test_results_hold_a_band_where_asked():
+    cells = as_cells(made_up(areas=60, starts=(2019.0,), share_treated=0.3, seed=3))
+    plain = effects.group_time(cells, permute=False)
+    found = effects.group_time(cells, permute=False, band=True)
+    assert found.frame[found.frame["inference"] != "band"].reset_index(drop=True).equals(plain.frame)
+    rows = found.frame[found.frame["inference"] == "band"]
+    single = plain.frame.query("term == 'event' and headline")
+    assert rows["event_time"].tolist() == single["event_time"].tolist()
+    assert not rows["headline"].any()
+    # Wider than each interval alone, and the same number of standard errors for every event time.
+    assert (rows["ci_high"].to_numpy() > single["ci_high"].to_numpy()).all()
+    critical = (rows["ci_high"] - rows["estimate"]).to_numpy() / single["std_error"].to_numpy()
+    assert critical == pytest.approx(critical[0], rel=1e-9)
+    assert f"Holds for 5 of 5 event times at once: {critical[0]:.2f} standard errors each way" in rows["note"].iloc[0]
+    assert rows["p_adjusted"].between(1e-4, 1).all()
+
+
+def test_the_critical_value_of_diff_diff():
+    """Callaway and Sant'Anna's band in another package: multiplier bootstrap of the same influence functions."""
+    package = pytest.importorskip("diff_diff")
+    frame = made_up(areas=80, starts=(2019.0,), share_treated=0.4, regions=1, seed=6)
+    fit = fit_group_time(as_cells(frame).panel())
+    events = np.flatnonzero((fit.terms["term"] == "event").to_numpy())
+    ours = simultaneous_band(fit.estimate[events], scores=fit.scores[:, events], draws=DRAWS).critical
+    estimator = package.CallawaySantAnna(
+        control_group="never_treated", n_bootstrap=9999, seed=4, cband=True, base_period="universal"
+    )
+    data = frame.assign(first=frame["cohort"].fillna(0).astype(int), unit=frame["area"].str[1:].astype(int))
+    theirs = estimator.fit(data, outcome="y", unit="unit", time="year", first_treat="first", aggregate="event_study")
+    # Their multipliers are signs and ours normal; with 80 areas and 9,999 draws the quantiles agree within 2%.
+    assert ours == pytest.approx(theirs.cband_crit_value, rel=0.02)
+
+
+def test_few_treated_areas_have_a_band_by_permutation():
+    cells = as_cells(made_up(areas=40, starts=(2019.0,), share_treated=0.1, regions=1, seed=3))
+    found = effects.group_time(cells, draws=399, band=True).frame
+    rows = found[found["inference"] == "band"]
+    assert len(rows) == 5
+    assert rows["std_error"].isna().all()
+    assert (rows["ci_low"] < rows["estimate"]).all()
+    assert "5 of 5 event times" in rows["note"].iloc[0]
+    again = effects.group_time(cells, draws=399, band=True).frame
+    assert again.equals(found)
+
+
+def test_permutation_band_by_hand():
+    permuted = np.array([[1.0, 0.0], [-1.0, 4.0], [2.0, 0.0], [0.0, -2.0]])
+    error = np.array([np.sqrt(6 / 4), np.sqrt(20 / 4)])
+    largest = np.sort((np.abs(permuted) / error).max(axis=1))
+    band = permutation_band(np.array([0.5, 3.0]), permuted, level=0.75, exact=True)
+    # Three of four allocations lie at or below the third largest.
+    assert band.critical == pytest.approx(largest[2])
+    assert band.high - 0.5 * np.array([1, 6]) == pytest.approx(band.critical * error)
+    assert band.p_adjusted == pytest.approx([(largest >= 0.5 / error[0]).mean(), (largest >= 3 / error[1]).mean()])
+    drawn = permutation_band(np.array([0.5, 3.0]), permuted, level=0.9)
+    # Four draws and the actual allocation can't give nine in ten.
+    assert np.isinf(drawn.critical)
+
+
+def test_bands_cover_all_event_times_at_the_stated_rate():
+    """300 panels without an effect, 20 treated of 60: Binomial(300, 0.95) lies in 272 to 297 with probability 0.999."""
+    base = as_cells(made_up(areas=60, starts=(2019.0,), share_treated=1 / 3, regions=1)).panel()
+    draw = np.random.default_rng(5)
+    covered = 0
+    for seed in range(300):
+        fit = fit_group_time(replace(base, mean=draw.normal(size=base.mean.shape)))
+        events = np.flatnonzero((fit.terms["term"] == "event").to_numpy())
+        error = np.sqrt(crv3_variance(fit.leave_one_out(), fit.estimate)[events])
+        band = simultaneous_band(
+            fit.estimate[events], scores=fit.scores[:, events], std_error=error, dof=30.0, draws=499, seed=seed
+        )
+        covered += bool(((band.low <= 0) & (band.high >= 0)).all())
+    assert 272 <= covered <= 297
+
+
+def test_pupil_effects_have_bands_too():
+    cells = compress_paths(draw_records(3, pupils=300, clusters=20, treated=9), unit="pupil", outcomes=["absence"])
+    found = event_study_paths(cells, draws=99, band=True).frame
+    few = found.loc[found["headline"], "treated_clusters"].min()
+    rows = found[found["inference"] == "band"]
+    assert len(rows) == (0 if few < 6 else found["headline"].sum())
+    one = compress_paths(
+        draw_records(3, pupils=300, clusters=20, treated=9).assign(
+            first_treated=lambda frame: frame["first_treated"] * 0 + 2016
+        ),
+        unit="pupil",
+        outcomes=["absence"],
+    )
+    rows = event_study_paths(one, draws=99, band=True).frame.query("inference == 'band'")
+    single = event_study_paths(one, draws=99).headline()
+    assert len(rows) == len(single)
+    assert (rows["ci_high"].to_numpy() > single["ci_high"].to_numpy()).all()

@@ -5,7 +5,7 @@ Tolerance 1e-8: both sides solve the same small systems in another order, so the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -20,7 +20,8 @@ from sendap.cells.compress_paths import compress_paths
 from sendap.errors import UsageError
 from sendap.estimators import fit_event_study, fit_two_way
 from sendap.estimators.paths import fit_event_study_paths, fit_two_way_paths
-from sendap.inference.wild_bootstrap import distinct_draws, multipliers, wild_bootstrap
+from sendap.inference import infer
+from sendap.inference.wild_bootstrap import Agreement, agreement, distinct_draws, multipliers, wild_bootstrap
 
 EXACT = {"rel": 1e-8, "abs": 1e-10}
 
@@ -254,9 +255,10 @@ def test_multipliers_have_mean_zero_and_variance_one():
 
 
 def test_an_outcome_that_never_varies_has_no_p_value():
-    frame = draw_records(8)
-    frame["absence"] = 3.0
-    found = wild_bootstrap(fit_two_way_paths(compress_paths(frame, unit="pupil", outcomes=["absence"])), draws=99)
+    fit = fit_two_way(area_panel(9))
+    # The estimators refuse it; what comes from elsewhere has no spread to judge by.
+    flat = replace(fit, panel=replace(fit.panel, mean=np.where(np.isfinite(fit.panel.mean), 0.0, np.nan)))
+    found = wild_bootstrap(flat, draws=99)
     assert np.isnan([found.p_value, found.low, found.high, found.statistic]).all()
 
 
@@ -268,3 +270,42 @@ def test_wrong_use():
         wild_bootstrap(fit, term=1)
     with pytest.raises(UsageError, match="one column a cluster"):
         wild_bootstrap(fit, given=np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("restricted", "unrestricted", "agree"),
+    [
+        (0.04, 0.02, True),
+        (0.06, 0.02, True),
+        (0.0601, 0.02, False),
+        (0.02, 0.07, False),
+        (0.0, 0.0, True),
+        (0.003, 0.0, True),
+    ],
+)
+def test_a_factor_of_three_between_the_two_bootstraps_makes_both_invalid(restricted, unrestricted, agree):
+    # With 999 draws the smallest share that counts is one in a thousand.
+    assert Agreement(restricted, unrestricted, 999).agree is agree
+
+
+def test_disagreement_takes_the_interval_away_and_says_why():
+    """Eight treated of 30, one of them with errors twenty times as large: WCU rejects, WCR doesn't."""
+    panel = area_panel(3, clusters=30, effect=0.0)
+    treated = np.isfinite(panel.cohort)
+    draw = np.random.default_rng(1)
+    few = np.flatnonzero(treated)[:6]
+    cohort = np.where(np.isin(np.arange(30), few), panel.cohort, np.inf)
+    mean = draw.normal(size=panel.mean.shape)
+    mean[few[0]] += 20 * (panel.periods >= cohort[few[0]])
+    fit = fit_two_way(replace(panel, cohort=cohort, mean=mean))
+    both = agreement(fit, kind="webb", draws=999)
+    singles = [wild_bootstrap(fit, restricted=each, kind="webb", draws=999).p_value for each in (True, False)]
+    assert [both.restricted, both.unrestricted] == singles
+    assert not both.agree
+    rows = infer(fit, draws=999).frame.set_index("inference")
+    assert rows.loc["wcr", "status"] == "not_estimable"
+    assert rows.loc["wcr", ["ci_low", "ci_high", "p_value"]].isna().all()
+    assert "restricted and the unrestricted wild bootstrap disagree" in rows.loc["wcr", "note"]
+    assert rows.loc["crv3", "status"] == "ok"
+    calm = fit_two_way(replace(panel, cohort=cohort, mean=draw.normal(size=panel.mean.shape)))
+    assert infer(calm, draws=999).frame.set_index("inference").loc["wcr", "status"] == "ok"

@@ -104,7 +104,7 @@ def ferman_pinto(
     Other arguments and errors as ``conley_taber``; UsageError for sizes that aren't above zero.
     """
     placebos = _placebos(fit, term, small_sample)
-    size = _mean_size(fit.panel) if sizes is None else np.asarray(sizes, dtype=float)
+    size = mean_sizes(fit.panel) if sizes is None else np.asarray(sizes, dtype=float)
     used = np.r_[placebos.treated, placebos.control]
     if size.shape != (len(fit.panel.clusters),) or not (size[used] > 0).all():
         raise UsageError(f"sizes must hold {len(fit.panel.clusters)} numbers above zero, one a cluster.")
@@ -123,7 +123,7 @@ def size_variance(moved: np.ndarray, sizes: np.ndarray):  # type: ignore[no-unty
     return lambda size: np.maximum(level + slope * sizes.mean() / size, 1e-300)
 
 
-def _mean_size(panel: Panel) -> np.ndarray:
+def mean_sizes(panel: Panel) -> np.ndarray:
     """Mean number of records of each cluster in a period in which it's seen (G)."""
     count = len(panel.clusters)
     seen = by_cluster((panel.weight > 0).astype(float), panel.cluster, count)
@@ -136,6 +136,9 @@ def _placebos(fit: Fit, term: int, small_sample: bool) -> _Placebos:
     if len(panel.units) != len(panel.clusters):
         raise DesignError(f"'{panel.outcome}' has several series a cluster. Add the strata up before this test.")
     linear = fit.weights()[term]
+    total = float((linear * np.nan_to_num(panel.mean)).sum())
+    if not np.isclose(total, fit.estimate[term], rtol=1e-6, atol=1e-9 * np.nanmax(np.abs(panel.mean))):
+        raise DesignError(f"'{fit.estimator}' isn't a weighted sum of figures, so other areas' can't take their place.")
     used = np.abs(linear).sum(axis=1) > 0
     treated = np.flatnonzero(used & np.isfinite(panel.cohort))
     needed = (np.abs(linear[treated]) > 0).any(axis=0)

@@ -8,15 +8,20 @@ different amounts. Source: MacKinnon and Webb (2020), doi:10.1016/j.jeconom.2020
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import combinations
 from math import comb, prod
 
 import numpy as np
 
 from sendap.estimators.fit import Fit, Permuted
+from sendap.inference.permutation_events import permute_event_study
 
 CHUNK = 250
+NOTHING = 1e-9
+"""A planted effect of one that moves an estimate by less than this doesn't move it at all."""
 SEARCH_STEPS = 40
 
 
@@ -88,11 +93,61 @@ def allocations(cohorts: np.ndarray, groups: np.ndarray, draws: int, seed: int) 
     return dealt, False
 
 
-def _collect(fit: Fit, dealt: np.ndarray, terms: np.ndarray) -> Permuted:
-    parts = [fit.permute(dealt[start : start + CHUNK], terms) for start in range(0, len(dealt), CHUNK)]
-    return Permuted(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in Permuted.__dataclass_fields__)
-    )
+def collect(fit: Fit, dealt: np.ndarray, terms: np.ndarray) -> tuple[Permuted, Permuted]:
+    """Estimates of some terms under the allocations ``dealt`` (R by G), and under the actual one (R = 1).
+
+    The planted effect begins at the start, for every term from the start on. A term before it would never see such an
+    effect, so there it's a step at the term's own event time, turned so that it moves the estimate by one.
+    """
+    event = fit.terms["event_time"].to_numpy(dtype=float)[terms]
+    actual = fit.panel.cluster_cohort[None, :]
+    if fit.estimator == "event_study":
+        # Each event time has its own planted effect there.
+        return _permute(fit, dealt, terms), _permute(fit, actual, terms)
+    found = [_empty(len(dealt), len(terms)), _empty(1, len(terms))]
+    for time in np.unique(np.where(event < 0, event, 0.0)):
+        columns = np.flatnonzero(event == time if time < 0 else ~(event < 0))
+        # Which of the two moves the estimate depends on whether its base comes before the term or after it.
+        for shift in (time, time + 1) if time < 0 else (0.0,):
+            moved = _beginning(fit, shift) if shift else fit
+            planted = _permute(moved, actual, terms[columns]).planted[0]
+            columns, used = columns[np.abs(planted) <= NOTHING], columns[np.abs(planted) > NOTHING]
+            if used.size:
+                size = planted[np.abs(planted) > NOTHING] if time < 0 else np.ones(used.size)
+                for whole, cohorts in zip(found, (dealt, actual), strict=True):
+                    _put(whole, used, _permute(moved, cohorts, terms[used]), size)
+            if not columns.size:
+                break
+        if columns.size:
+            for whole, cohorts in zip(found, (dealt, actual), strict=True):
+                _put(whole, columns, _permute(fit, cohorts, terms[columns]), np.full(columns.size, np.inf))
+    return found[0], found[1]
+
+
+def _beginning(fit: Fit, event_time: float) -> Fit:
+    """The same fit, but for the planted effect, which begins this many periods after the start."""
+    moved = copy(fit)
+    moved.panel = replace(fit.panel, cohort=fit.panel.cohort + event_time)
+    return moved
+
+
+def _empty(draws: int, terms: int) -> Permuted:
+    return Permuted(*(np.full((draws, terms), np.nan) for _ in fields(Permuted)))
+
+
+def _put(whole: Permuted, columns: np.ndarray, part: Permuted, size: np.ndarray) -> None:
+    """Put some terms' results into their columns, for a planted effect of one over ``size``."""
+    powers = {"planted": 1, "cross": 1, "square_planted": 2}
+    for each in fields(Permuted):
+        getattr(whole, each.name)[:, columns] = getattr(part, each.name) / size ** powers.get(each.name, 0)
+
+
+def _permute(fit: Fit, dealt: np.ndarray, terms: np.ndarray) -> Permuted:
+    permute = fit.permute
+    if fit.estimator == "event_study":
+        permute = partial(permute_event_study, fit)
+    parts = [permute(dealt[start : start + CHUNK], terms) for start in range(0, len(dealt), CHUNK)]
+    return Permuted(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Permuted)))
 
 
 def _statistics(found: Permuted, term: int, effect: float, studentised: bool) -> np.ndarray:
@@ -132,13 +187,25 @@ def permutation_test(
     """Test each term by dealing the starts out anew inside ``groups`` (G), and invert the test for intervals.
 
     ``studentised`` says by term whether the statistic is divided by its standard error (it can't be with one
-    treated cluster). An interval end is infinite where no effect on that side is rejected.
+    treated cluster). An interval end is infinite where no effect on that side is rejected, and missing where no
+    effect can be planted that the term would show.
     """
-    cohorts = fit.panel.cluster_cohort
-    dealt, exact = allocations(cohorts, groups, draws, seed)
-    found, actual = _collect(fit, dealt, terms), fit.permute(cohorts[None, :], terms)
+    dealt, exact = allocations(fit.panel.cluster_cohort, groups, draws, seed)
+    found, actual = collect(fit, dealt, terms)
+    return permutation_results(found, actual, exact=exact, levels=levels, studentised=studentised)
+
+
+def permutation_results(
+    found: Permuted,
+    actual: Permuted,
+    *,
+    exact: bool,
+    levels: tuple[float, ...] = (0.95,),
+    studentised: np.ndarray | None = None,
+) -> list[PermutationResult]:
+    """The tests of all terms from their estimates under R allocations and under the actual one."""
     results = []
-    for term in range(len(terms)):
+    for term in range(found.outcome.shape[1]):
         divide = True if studentised is None else bool(studentised[term])
 
         def p_at(effect: float, term: int = term, divide: bool = divide) -> float:
@@ -146,16 +213,24 @@ def permutation_test(
 
         centre = float(actual.outcome[0, term])
         spread = float(np.nanstd(found.outcome[:, term])) or 1.0
-        intervals = tuple(
-            (interval_end(p_at, centre, -spread, 1 - level), interval_end(p_at, centre, spread, 1 - level))
-            for level in levels
-        )
-        results.append(PermutationResult(p_at(0.0), intervals, len(dealt), exact))
+        if abs(actual.planted[0, term]) > NOTHING:
+            intervals = tuple(
+                (interval_end(p_at, centre, -spread, 1 - level), interval_end(p_at, centre, spread, 1 - level))
+                for level in levels
+            )
+        else:
+            intervals = ((np.nan, np.nan),) * len(levels)
+        results.append(PermutationResult(p_at(0.0), intervals, len(found.outcome), exact))
     return results
 
 
 def interval_end(p_at: Callable[[float], float], centre: float, step: float, alpha: float) -> float:
-    """The last effect on one side of the estimate that isn't rejected, by doubling and halving."""
+    """The last effect on one side of the estimate that isn't rejected, by doubling and halving.
+
+    An effect is rejected where its p-value is ``alpha`` or less.
+    """
+    # 1 - 0.9 lies a little below a tenth, which p-values reach exactly.
+    alpha += 1e-12
     inside, outside = centre, centre + step
     for _ in range(12):
         if p_at(outside) <= alpha:

@@ -21,14 +21,26 @@ from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, t
 
 from sendap.errors import UsageError
 from sendap.estimators.fit import Fit
+from sendap.inference.after import ALPHA, ErrorRates, error_rates
 from sendap.probe.robust_sets import EventPath
 from sendap.probe.sensitivity import Target, event_path, target_weights
 
 POINTS = 2**14
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
-ALPHA = 0.05
 
 PreTest = Literal["individual", "joint"]
+
+__all__ = [
+    "ALPHA",
+    "ErrorRates",
+    "TrendPower",
+    "box_moments",
+    "detectable_change",
+    "error_rates",
+    "minimum_detectable_effect",
+    "period_variance",
+    "trend_power",
+]
 
 
 @dataclass(frozen=True)
@@ -217,28 +229,3 @@ def period_variance(before: int, after: int, correlation: float, *, design: Lite
     if design == "ancova":
         return later - correlation**2 / earlier
     return earlier + later - 2 * correlation
-
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """If the true effect is ``effect``: the power, the chance that a significant estimate has the wrong sign (type S),
-    and how many times too large a significant estimate is on average (type M)."""
-
-    effect: float
-    power: float
-    wrong_sign: float
-    exaggeration: float
-
-
-def error_rates(effect: float, *, std_error: float, alpha: float = ALPHA) -> ErrorRates:
-    """Type S and type M error of a normal estimate. Source: Gelman and Carlin (2014), doi:10.1177/1745691614551642.
-
-    Raises UsageError for an effect of zero or numbers out of their range.
-    """
-    if effect == 0 or not std_error > 0 or not 0 < alpha < 1:
-        raise UsageError("effect must differ from 0, std_error be above 0, and alpha lie between 0 and 1.")
-    shift, critical = abs(effect) / std_error, float(norm.ppf(1 - alpha / 2))
-    right, wrong = norm.sf(critical - shift), norm.cdf(-critical - shift)
-    size = shift * (right - wrong) + norm.pdf(critical - shift) + norm.pdf(critical + shift)
-    power = float(right + wrong)
-    return ErrorRates(effect, power, float(wrong / power), float(size / power / shift))
