@@ -204,13 +204,12 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [0.1, 0.0, 1e9])
-def test_an_outcome_that_never_varies_has_no_effect_and_no_error(value):
+def test_an_outcome_that_never_varies_is_refused(value):
     frame = draw_records(9)
     frame["absence"] = frame["absence"].where(frame["absence"].isna(), value)
-    found = two_way_paths(compressed(frame), inference="crv3").frame.iloc[0]
-    assert found["estimate"] == 0.0
-    assert found["std_error"] == 0.0
-    assert np.isnan(found["p_value"])
+    for estimator in (fit_two_way_paths, fit_event_study_paths):
+        with pytest.raises(DesignError, match="'absence' never varies.*Check that the right column was read"):
+            estimator(compressed(frame))
 
 
 def test_designs_that_cannot_answer():
@@ -229,8 +228,8 @@ def test_designs_that_cannot_answer():
 def test_results_have_the_selectors_inference():
     frame = draw_records(11, pupils=300, clusters=20, treated=8)
     found = two_way_paths(compressed(frame)).frame
-    assert list(found["inference"]) == ["crv3", "wcr"]
-    assert list(found["headline"]) == [True, False]
+    assert list(found["inference"]) == ["crv3", "permutation", "wcr"]
+    assert list(found["headline"]) == [True, False, False]
     fit = fit_two_way_paths(compressed(frame))
     assert found["std_error"].iloc[0] == pytest.approx(errors(fit)[1][0], rel=1e-12)
     assert found["dof"].iloc[0] == pytest.approx(fit.jackknife_dof(0), rel=1e-12)
@@ -242,12 +241,12 @@ def test_results_have_the_selectors_inference():
         infer_paths(fit, inference="bootstrap")
 
 
-def test_few_treated_areas_get_no_interval():
+def test_few_treated_areas_get_permutation_and_no_standard_error():
     frame = draw_records(12, treated=3)
     found = two_way_paths(compressed(frame)).frame
-    assert list(found["status"]) == ["not_estimable"]
+    assert list(found["inference"]) == ["permutation"]
     assert found["std_error"].isna().all()
-    assert "Only 3 treated clusters" in found["note"].iloc[0]
+    assert found["ci_low"].iloc[0] < found["estimate"].iloc[0] < found["ci_high"].iloc[0]
     for method in ("crv3", "wcr", "wcu"):
         with pytest.raises(UsageError, match="isn't valid here"):
             two_way_paths(compressed(frame), inference=method)

@@ -42,7 +42,7 @@ class Fit(Protocol):
     terms: pd.DataFrame
     estimate: np.ndarray
     scores: np.ndarray
-    crv1_factor: float
+    crv1_factor: float | np.ndarray
 
     def leave_one_out(self) -> np.ndarray:
         """Estimates without each cluster, G by K; missing where a term can't be estimated without it."""
@@ -71,10 +71,18 @@ def by_cluster(values: np.ndarray, cluster: np.ndarray, count: int) -> np.ndarra
 def treated_cohorts(panel: Panel) -> np.ndarray:
     """The cohorts that are treated inside the window of the data.
 
-    Raises DesignError where nobody is treated in the data, or nobody is left to compare with.
+    Raises DesignError where nobody is treated in the data, or starts are marks (0 or 1) in place of periods.
     """
     last = panel.periods.max()
     cohorts = np.unique(panel.cohort[np.isfinite(panel.cohort)])
+    flags = cohorts[np.isin(cohorts, (0, 1))]
+    if flags.size and panel.periods.min() > 1:
+        # Other software writes 0 for the never treated, and a mark of being treated is 0 or 1.
+        raise DesignError(
+            f"'{panel.outcome}': areas have {' and '.join(f'{each:g}' for each in flags)} as their start, and periods "
+            f"begin in {panel.periods.min()}. A start is the first treated period: leave it missing for the never "
+            "treated, and give the year, not a mark of being treated."
+        )
     inside = cohorts[cohorts <= last]
     if inside.size == 0:
         raise DesignError(
@@ -84,11 +92,17 @@ def treated_cohorts(panel: Panel) -> np.ndarray:
     return inside
 
 
-def refuse_constant(panel: Panel) -> None:
-    """Raises DesignError for an outcome that has the same value wherever it was observed."""
-    known = panel.mean[np.isfinite(panel.mean) & (panel.weight > 0)]
+def refuse_constant(panel: Panel, inside: np.ndarray | None = None) -> None:
+    """Raises DesignError for an outcome that has the same value wherever it was observed.
+
+    ``inside`` (U) numbers sets of units, and an outcome that varies between them only is refused as well.
+    """
+    seen = np.isfinite(panel.mean) & (panel.weight > 0)
+    sets = np.zeros(len(panel.mean)) if inside is None else inside
+    parts = [panel.mean[sets == each][seen[sets == each]] for each in np.unique(sets)]
+    known = np.concatenate(parts)
     # A rate divided out of counts differs in its last digits.
-    if known.size == 0 or np.ptp(known) <= 1e-12 * np.abs(known).max():
+    if all(part.size == 0 or np.ptp(part) <= 1e-12 * np.abs(part).max() for part in parts):
         value = f"{known[0]:g}" if known.size else "missing"
         raise DesignError(
             f"'{panel.outcome}' never varies: it's {value} in every area and period. "

@@ -73,7 +73,7 @@ class GroupTimeFit:
             raise UsageError("anticipation must be 0 or more periods.")
         self.pairs = self._pairs()
         self._keep_estimable()
-        actual = self._allocate(self.panel.cluster_cohort[None, :], contributions=True, weights=True)
+        actual = self.allocate(self.panel.cluster_cohort[None, :], contributions=True, weights=True)
         assert actual.contributions is not None
         assert actual.weights is not None
         self.estimate = actual.estimate[0, 0]
@@ -183,7 +183,7 @@ class GroupTimeFit:
         contributions = treated * (gap - estimate[:, :, None]) - controls_share * gap
         return estimate, contributions, unit_weight
 
-    def _allocate(
+    def allocate(
         self,
         cluster_cohorts: np.ndarray,
         *,
@@ -193,7 +193,10 @@ class GroupTimeFit:
         contributions: bool = False,
         weights: bool = False,
     ) -> Allocation:
-        """Every chosen term under each allocation (R by G first treated periods, ``keep`` R by G of 0 and 1)."""
+        """Every chosen term under each allocation (R by G first treated periods, ``keep`` R by G of 0 and 1).
+
+        ``variables`` are V by U by T, the outcome by default; ``terms`` numbers some of ``aggregates``.
+        """
         panel = self.panel
         cohorts = cluster_cohorts[:, panel.cluster]
         kept = np.ones_like(cohorts) if keep is None else keep[:, panel.cluster]
@@ -247,7 +250,9 @@ class GroupTimeFit:
                 f"'{panel.outcome}' has no area to compare with: all areas are treated at once, or none in the same "
                 "region is untreated. Use control='not_yet', or compare across regions."
             )
+        lost = {pair.cohort for pair in self.pairs}
         self.pairs = [pair for pair, use in zip(self.pairs, usable, strict=True) if use]
+        self._name_lost(sorted(lost - {pair.cohort for pair in self.pairs}))
         self._unit_weights = [weight[0] for (_, _, weight), use in zip(found, usable, strict=True) if use]
         self.aggregates = self._aggregates()
         rows = []
@@ -265,10 +270,17 @@ class GroupTimeFit:
                     "treated_clusters": len(treated),
                     "control_clusters": len(np.setdiff1d(control, treated)),
                     "n": float(panel.n[counted].sum()),
-                    "note": "",
+                    "note": " ".join(self.left_out) if aggregate.term == "overall" else "",
                 }
             )
         self.terms = pd.DataFrame(rows)
+
+    def _name_lost(self, cohorts: list[float]) -> None:
+        """Say which starts nobody can be compared with."""
+        self.left_out += [
+            f"Areas that start in {cohort:g} have no area to compare with, so no effect can be estimated for them."
+            for cohort in cohorts
+        ]
 
     def leave_one_out(self) -> np.ndarray:
         return self._without_each_cluster().estimate[0]
@@ -276,7 +288,7 @@ class GroupTimeFit:
     def _without_each_cluster(self, terms: np.ndarray | None = None, *, weights: bool = False) -> Allocation:
         count = len(self.panel.clusters)
         cohorts = np.repeat(self.panel.cluster_cohort[None, :], count, axis=0)
-        return self._allocate(cohorts, keep=1.0 - np.eye(count), terms=terms, weights=weights)
+        return self.allocate(cohorts, keep=1.0 - np.eye(count), terms=terms, weights=weights)
 
     def weights(self) -> np.ndarray:
         return self._weights
@@ -290,7 +302,7 @@ class GroupTimeFit:
         panel = self.panel
         planted = (panel.periods[None, :] >= panel.cohort[:, None]).astype(float)
         variables = np.stack([np.nan_to_num(panel.mean), planted])
-        found = self._allocate(cohorts, variables=variables, terms=terms, contributions=True)
+        found = self.allocate(cohorts, variables=variables, terms=terms, contributions=True)
         assert found.contributions is not None
         count = len(panel.clusters)
         if count == len(panel.units):
@@ -331,14 +343,19 @@ def fit_group_time(
 def fit_two_by_two(panel: Panel, *, before: int, after: int, contrast: str = "") -> GroupTimeFit:
     """Difference in differences between two periods: areas treated by ``after`` against the never treated.
 
-    Raises DesignError where a period isn't in the data, or an area is treated by ``before``.
+    Raises DesignError where a period isn't in the data, an area is treated by ``before``, or the outcome never varies.
     """
     for period in (before, after):
         if period not in panel.periods:
             raise DesignError(f"'{panel.outcome}' has no period {period}. It has {', '.join(map(str, panel.periods))}.")
+    treated_cohorts(panel)
     pair = panel.select([before, after])
     if (pair.cohort <= before).any():
-        raise DesignError(f"Some areas are treated by {before} already, so it can't serve as the period before.")
+        raise DesignError(
+            f"Some areas are treated by {before} already, so it can't serve as the period before. "
+            "Choose an earlier period, or leave these areas out."
+        )
+    refuse_constant(pair)
     cohort = np.where(pair.cohort <= after, float(after), pair.cohort)
     return GroupTimeFit(
         panel=replace(pair, cohort=cohort),

@@ -193,6 +193,9 @@ class CovariateGroupTimeFit(GroupTimeFit):
             given -= (np.einsum("rp,rpq->rq", pull, odds.inverse) @ design.T) * score
         return (upper - lower)[:, 0], given
 
+    def _name_lost(self, cohorts: list[float]) -> None:
+        """Nothing: effects without overlap are counted one by one."""
+
     def _note_lost_pairs(self) -> None:
         said = list(self.left_out)
         wanted = self._pairs()
@@ -204,7 +207,7 @@ class CovariateGroupTimeFit(GroupTimeFit):
                 "don't overlap there, or none was seen."
             )
             self.left_out.append(note)
-            self.terms["note"] = note
+            self.terms["note"] = np.where(self.terms["term"] == "overall", " ".join(self.left_out), note)
 
     def _count_clusters(self) -> None:
         """Treated clusters by cohort, since regression may give controls weights of either sign."""

@@ -274,6 +274,7 @@ def fit_sun_abraham(panel: Panel, *, anticipation: int = 0, contrast: str = "") 
     Raises DesignError where nobody is treated in the data, nothing lies before treatment, all start at once without
     a never treated area, or the outcome never varies.
     """
+    treated_cohorts(panel)
     if not np.isinf(panel.cohort).any():
         panel = _last_as_control(panel, anticipation)
     return InteractedFit(panel, "never", anticipation, "sun_abraham", contrast=contrast)

@@ -84,7 +84,8 @@ class LeastSquaresFit:
             name = term["term"] if np.isnan(term["event_time"]) else f"event time {term['event_time']:g}"
             raise DesignError(
                 f"'{self.panel.outcome}': the effect '{name}' can't be told apart from area and period effects. "
-                "There may be no untreated area left in some period or region, or no period before treatment."
+                "There may be no untreated area left in some period or region, or no period before treatment. "
+                "Add areas that are never or later treated, or earlier periods."
             )
 
     def cross_products(self) -> tuple[np.ndarray, np.ndarray, int]:

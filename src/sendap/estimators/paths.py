@@ -193,7 +193,8 @@ class PathFit:
             name = term["term"] if np.isnan(term["event_time"]) else f"event time {term['event_time']:g}"
             raise DesignError(
                 f"'{self.panel.outcome}': the effect '{name}' can't be told apart from pupil and period effects. "
-                "There may be no untreated area left in some period, or no pupil seen before and after the start."
+                "There may be no untreated area left in some period, or no pupil seen before and after the start. Add "
+                "areas that are never or later treated, or earlier periods."
             )
 
     def cross_products(self) -> tuple[np.ndarray, np.ndarray, int]:
@@ -297,6 +298,11 @@ def _events(panel: PathPanel) -> np.ndarray:
 
 
 def _refuse_without_comparison(panel: PathPanel) -> None:
+    if np.ptp(panel.mean) <= 1e-12 * np.abs(panel.mean).max():
+        raise DesignError(
+            f"'{panel.outcome}' never varies: pupils have the same mean in every area and period. "
+            "Check that the right column was read, or choose another outcome."
+        )
     treated_cohorts(panel)  # type: ignore[arg-type]
     if not (np.isfinite(panel.event) & (panel.event < 0)).any():
         raise DesignError(

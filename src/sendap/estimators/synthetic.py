@@ -279,7 +279,10 @@ def as_block(panel: Panel) -> tuple[Block, np.ndarray]:
         )
     treated = panel.cohort == starts[0]
     if treated.all():
-        raise DesignError(f"'{panel.outcome}' has no area to compare with: all areas are treated at once.")
+        raise DesignError(
+            f"'{panel.outcome}' has no area to compare with: all areas are treated at once. Add areas that are never "
+            "treated."
+        )
     order = np.argsort(treated, kind="stable")
     return Block(panel.mean[order], int((~treated).sum()), before), order
 
