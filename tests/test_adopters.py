@@ -17,7 +17,7 @@ def protocol(workspace) -> Protocol:
 
 
 def supplied(protocol, folder, rows):
-    path = list_path(protocol.programme, folder)
+    path = list_path(protocol, folder)
     path.parent.mkdir(exist_ok=True)
     path.write_text(HEADING + rows, encoding="utf-8")
     return path
@@ -63,7 +63,7 @@ def test_every_problem_of_the_users_list_is_told_with_its_row(protocol, catalog,
 
 def test_without_any_list_nothing_is_known_and_what_is_needed_is_said(protocol, catalog, tmp_path):
     supply = Supply(list="The areas that changed their form.", treated=3, controls=9, starts=("2022-09",))
-    unknown = protocol.model_copy(update={"programme": "XX", "supply": supply})
+    unknown = protocol.model_copy(update={"id": "XX", "programme": "XX", "supply": supply})
     assert find_adopters(unknown, catalog, tmp_path) is None
     said = needed(unknown, tmp_path)
     assert str(tmp_path / "rollouts" / "xx.csv") in said

@@ -1,7 +1,7 @@
 """Who took part in a programme, and from when: from the catalogue's rollouts, or from a list that the user supplies.
 
 Nobody has published who took part in most of the programmes. The user's list lies in the data folder, so that it
-stays where the records are: ``rollouts/<programme>.csv`` with one row a cluster.
+stays where the records are: ``rollouts/<pilot>.csv`` with one row a cluster.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Adopters:
         return [each.cluster for each in self.members if each.confidence != "high"]
 
 
-def list_path(programme: str, data_dir: Path) -> Path:
-    return data_dir / "rollouts" / f"{programme.lower()}.csv"
+def list_path(protocol: Protocol, data_dir: Path) -> Path:
+    return data_dir / "rollouts" / f"{protocol.id.lower()}.csv"
 
 
 def find_adopters(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Adopters | None:
@@ -75,7 +75,7 @@ def find_adopters(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Adopt
 
     Raises Problems with everything wrong in the user's list.
     """
-    path = list_path(protocol.programme, data_dir)
+    path = list_path(protocol, data_dir)
     if path.is_file():
         members = _read(path, catalog if protocol.cluster_column == "la_code" else None)
         return Adopters(protocol.programme, "The list in the data folder.", members, path)
@@ -92,7 +92,7 @@ def find_adopters(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Adopt
 def needed(protocol: Protocol, data_dir: Path | None) -> str:
     """What the user must supply, in one sentence, and where to put it."""
     assert protocol.supply is not None
-    where = list_path(protocol.programme, data_dir or Path("DATA-FOLDER"))
+    where = list_path(protocol, data_dir or Path("DATA-FOLDER"))
     return (
         f"Nobody has published who took part. Supply {where} with the columns {', '.join(COLUMNS)}: "
         f"{protocol.supply.list} Write 'cluster' as it stands in the column '{protocol.cluster_column}', 'started' "

@@ -6,16 +6,17 @@ harm is looked for and how large an effect would matter, before anybody looks at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from sendap.catalog import Catalog, Dataset, Described, Series, explain, read_yaml
+from sendap.catalog import Break, Catalog, Dataset, Described, Series, explain, read_yaml
 from sendap.errors import Problems, ProtocolError, SendapError, UsageError, did_you_mean
 from sendap.files import fingerprint
+from sendap.periods import Period
 
 Family = Literal["primary", "secondary", "guard", "exploratory", "description"]
 Alternative = Literal[
@@ -30,6 +31,10 @@ Alternative = Literal[
     "local_projections",
     "synthetic_did",
 ]
+
+YEARS_BEFORE = 6
+LAST_YEAR = 2024
+"""Records are expected from six years before the first start to the year that starts in 2024."""
 
 
 class Guard(Described):
@@ -106,7 +111,7 @@ class Exposed(Described):
 class Supply(Described):
     """What a user must supply where nobody has published who took part, and what synthetic records assume meanwhile.
 
-    ``list`` says in words which list is needed. It goes into the data folder as ``rollouts/<programme>.csv``.
+    ``list`` says in words which list is needed. It goes into the data folder as ``rollouts/<pilot>.csv``.
     ``treated`` and ``controls`` are numbers of clusters, ``starts`` the months in which equal shares of them start;
     they are planning numbers, not facts.
     """
@@ -115,6 +120,11 @@ class Supply(Described):
     treated: int = Field(ge=1)
     controls: int = Field(ge=1)
     starts: tuple[Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")], ...] = Field(min_length=1)
+
+    @property
+    def years(self) -> range:
+        """The years that records are expected to hold: those of the synthetic ones."""
+        return range(int(min(self.starts)[:4]) - YEARS_BEFORE, LAST_YEAR + 1)
 
 
 class Disparity(Described):
@@ -268,6 +278,45 @@ def series_of(catalog: Catalog, outcome: Outcome) -> tuple[Dataset, Series]:
     return dataset, dataset.find_series(outcome.series)
 
 
+def breaks_between(catalog: Catalog, outcome: Outcome, periods: Iterable[int]) -> dict[str, Break]:
+    """Breaks that fall inside the months in which an outcome's known ``periods`` are measured, by id.
+
+    A break falls inside where a month of some period lies before it, and a month of some period in it or after. It
+    counts where it touches the source of the series, all published series by area, or the ethnic groups of records.
+    """
+    dataset, series = series_of(catalog, outcome)
+    touched = {dataset.source_of(series)} - {""}
+    if dataset.records is None:
+        touched.add("areas")
+    elif "ethnicity" in dataset.records.strata:
+        touched.add("ethnic groups")
+    windows = [Period(series.period_kind, year).window(series.measured) for year in periods]
+    if not windows:
+        return {}
+    first, last = min(opens for opens, _ in windows), max(closes for _, closes in windows)
+    return {
+        name: each
+        for name, each in catalog.breaks.items()
+        if (touched.intersection(each.touches) or name in series.breaks) and first < each.month <= last
+    }
+
+
+def undeclared_breaks(protocol: Protocol, catalog: Catalog, periods: Mapping[str, Iterable[int]]) -> list[str]:
+    """Breaks inside the windows of the data that a protocol doesn't declare, as sentences. ``periods`` by outcome."""
+    found: dict[str, list[str]] = {}
+    for outcome in protocol.outcomes:
+        for name in breaks_between(catalog, outcome, periods.get(outcome.id, ())):
+            if name not in protocol.breaks_crossed:
+                found.setdefault(name, []).append(outcome.id)
+    where = f"analysis/{protocol.id.lower()}/protocol.yaml, breaks_crossed"
+    return [
+        f"{where} doesn't declare '{name}', which falls inside the data of {outcomes[0]}"
+        + (f" and {len(outcomes) - 1} more" if len(outcomes) > 1 else "")
+        + f" (from {catalog.breaks[name].month.words}): {catalog.breaks[name].what} Add it to the list."
+        for name, outcomes in sorted(found.items())
+    ]
+
+
 def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
     """Everything in a protocol that the catalogue can't support, as sentences."""
     found: list[str] = []
@@ -301,6 +350,8 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
             found.append(f"outcome '{outcome.id}': {error}")
             continue
         crossed.update(series.breaks)
+        if dataset.records is not None and protocol.supply is not None:
+            crossed.update(breaks_between(catalog, outcome, protocol.supply.years))
         if dataset.records is not None and protocol.cluster_column not in dataset.records.clusters:
             found.append(
                 f"outcome '{outcome.id}': dataset '{dataset.id}' can't be clustered by '{protocol.cluster_column}'."

@@ -61,6 +61,9 @@ SURE = "without areas of low or medium confidence"
 APART = "without areas of other programmes"
 WIDER = "one more period counted as partly exposed"
 SINGLE = "each base year on its own"
+BALANCED = "areas weighted to be alike before the start"
+MATCHED = "the most alike area for each"
+NEIGHBOURS = "published statistical neighbours"
 
 
 def tidy(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:

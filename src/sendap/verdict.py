@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from sendap.probe.trends import TrendCheck
 from sendap.protocol import Guard, Outcome
 
 Impact = Literal["changed", "too_small", "little_or_none", "cannot_tell", "already_moving", "not_estimable"]
+Level = Literal["low", "moderate", "high"]
+Threat = tuple[str, Level | None]
 GuardVerdict = Literal["no harm beyond the margin", "serious harm", "harm", "possible harm", "cannot tell"]
 
 
@@ -179,7 +182,7 @@ class Confidence:
 
     @property
     def words(self) -> str:
-        return self.word if self.complete else f"{self.word} at most"
+        return self.word if self.complete or self.word == WORDS[0] else f"{self.word} at most"
 
 
 WORDS = {5: "High", 4: "High", 3: "Moderate", 2: "Low", 1: "Very low", 0: "Very low"}
@@ -200,11 +203,13 @@ def confidence(
     overlap_share: float,
     break_in_window: bool,
     breakdown: float | None = None,
+    more: Sequence[Threat] = (),
 ) -> Confidence:
     """The word of the evaluation standard for a difference in differences, computed from its parts.
 
     ``missing_share``: values missing or lost; ``overlap_share``: treated clusters also in another programme;
-    ``breakdown``: the breakdown value of Rambachan and Roth, None while it isn't assessed.
+    ``breakdown``: the breakdown value of Rambachan and Roth, None while it isn't assessed; ``more``: further threats
+    with their levels, as ``probed_threats`` gives them.
     """
     half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
     ratio = half / smallest_effect if np.isfinite(half) else float("inf")
@@ -231,6 +236,7 @@ def confidence(
         threats.append(
             ("Trends before the start", "low" if breakdown >= 1 else "moderate" if breakdown >= 0.5 else "high")
         )
+    threats += [(name, level or "not assessed") for name, level in more]
     levels = [level for _, level in threats]
     high, moderate = levels.count("high"), levels.count("moderate")
     if high >= 2 or (high == 1 and moderate >= 2):
@@ -240,4 +246,35 @@ def confidence(
     else:
         drops = 0
     score = max(min(score for _, score in parts) - drops, 0)
-    return Confidence(score, WORDS[score], parts, tuple(threats), drops, breakdown is not None)
+    complete = breakdown is not None and "not assessed" not in levels
+    return Confidence(score, WORDS[score], parts, tuple(threats), drops, complete)
+
+
+def probed_threats(
+    probes: Mapping[str, Mapping[str, Any]], row: pd.Series, *, registered: bool, deviations: int = 0
+) -> tuple[Threat, ...]:
+    """The threats of section 5.3 that the probes of an outcome speak to, with None where one couldn't be assessed.
+
+    Anticipation and spillover are low where the estimate moves by up to half of the interval's half-width (one more
+    period counted as partly exposed; other comparison areas), moderate up to the whole, and high beyond: our own rule.
+    Composition is that of ``sendap.probe.composition``. A protocol that wasn't registered is a moderate threat, since
+    nobody can tell whether it was changed; ``deviations`` from a registered one are too.
+    """
+    half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
+
+    def moved(values: Sequence[float | None]) -> Level | None:
+        known = [abs(value - float(row["estimate"])) for value in values if value is not None]
+        if not known or not np.isfinite(half) or half <= 0:
+            return None
+        ratio = max(known) / half
+        return "low" if ratio <= 0.5 else "moderate" if ratio <= 1 else "high"
+
+    ahead = probes.get("anticipation", {}).get("rows", [])
+    used = next((each["anticipation"] for each in ahead if each["headline"]), 0)
+    composition: Level | None = probes.get("composition", {}).get("threat")
+    return (
+        ("Anticipation", moved([each["estimate"] for each in ahead if each["anticipation"] == used + 1])),
+        ("Spillover", moved([each["estimate"] for each in probes.get("donut", {}).get("rows", [])[1:]])),
+        ("Composition", composition),
+        ("Deviations from the protocol", "low" if registered and not deviations else "moderate"),
+    )

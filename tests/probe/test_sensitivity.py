@@ -254,7 +254,7 @@ def test_an_effect_within_its_error_breaks_down_at_nothing(restaurants):
     path = EventPath(restaurants.times, restaurants.estimate * 0.05, restaurants.covariance, base=-1.0)
     found = sensitivity(path, relative_bounds=(0.0, 1.0))
     assert found.breakdown_relative == 0
-    assert "includes no effect" in found.sentence()
+    assert "includes no change" in found.sentence()
 
 
 def test_the_unit_of_the_outcome_changes_nothing(restaurants):

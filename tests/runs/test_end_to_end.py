@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
     "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
-    "trends.json", "probes.json",
+    "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json",
 }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_pilots_lists_the_last_run(synthetic_runs):
 
 
 def test_fetch_says_where_data_come_from_and_what_is_missing(tmp_path):
-    done = sendap("fetch", "--data-dir", str(tmp_path))
+    done = sendap("fetch", "--list", "--data-dir", str(tmp_path))
     assert done.returncode == 0
     assert "missing  " in done.stdout
     assert "https://www.gov.uk/government/publications/local-authority-interactive-tool-lait" in done.stdout

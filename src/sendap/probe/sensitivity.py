@@ -84,7 +84,7 @@ class Sensitivity:
         if np.isnan(self.breakdown_relative):
             return f"How large a drift the finding would bear can't be told from steps before the start. {self.note}"
         if self.breakdown_relative == 0:
-            return "The interval includes no effect even if areas would have moved exactly alike."
+            return "The interval includes no change even if areas would have moved exactly alike."
         if np.isinf(self.breakdown_relative):
             return "The finding would bear any drift that can be measured by the steps before the start."
         return (

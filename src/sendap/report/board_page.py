@@ -31,8 +31,7 @@ def about(evaluated: Evaluated) -> Html:
             "The main outcome of the protocol can't be measured with these data. What follows is about another "
             "outcome, and weaker for it."
         )
-    if evaluated.protocol.stands_in:
-        notes.append(evaluated.protocol.stands_in)
+    notes += [evaluated.stands_in] if evaluated.stands_in else []
     return found + (notice(" ".join(notes)) if notes else Html(""))
 
 

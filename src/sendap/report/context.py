@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 from sendap.adopters import Adopters
 from sendap.catalog import Catalog
 from sendap.cells import Cells
+from sendap.comparison import ComparisonGroup
 from sendap.exposure import overlaps
 from sendap.probe import TrendCheck
 from sendap.protocol import Outcome, Protocol, series_of
@@ -26,7 +27,8 @@ ORDER = ("primary", "secondary", "guard", "exploratory")
 class Evaluated:
     """A protocol with its cells, its results, and what was read, assigned and set aside on the way.
 
-    ``protocol`` holds the outcomes that could be measured, ``awaiting`` those whose data aren't there.
+    ``protocol`` holds the outcomes that could be measured, ``awaiting`` those whose data aren't there. ``compared``
+    chooses the comparison areas of the primary outcome by each rule.
     """
 
     protocol: Protocol
@@ -41,6 +43,7 @@ class Evaluated:
     cohorts: pd.DataFrame
     set_aside: pd.DataFrame
     missing: pd.DataFrame
+    compared: Callable[[], Mapping[str, ComparisonGroup | str]]
 
     @property
     def synthetic(self) -> bool:
@@ -84,6 +87,11 @@ class Evaluated:
         if self.protocol.cluster_column != "la_code":
             return pd.DataFrame(columns=["other", "name", "complete", "treated_areas", "other_areas", "areas"])
         return overlaps(self.catalog, self.protocol.programme, self.clusters)
+
+    @property
+    def stands_in(self) -> str:
+        """What to know where another programme's areas stand in for those that nobody has published."""
+        return "" if self.adopters.path else self.protocol.stands_in
 
     @cached_property
     def regions(self) -> dict[str, str]:

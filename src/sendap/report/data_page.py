@@ -109,7 +109,7 @@ def rollout(evaluated: Evaluated) -> Html:
         for each, row in zip(members, rows, strict=True):
             row["Note"] = notes[each.cluster] or "none"
     caption = f"Who took part: {protocol.name if known is None else known.name}"
-    return paragraphs(*(text for text in (adopters.description, protocol.stands_in) if text)) + Html(
+    return paragraphs(*(text for text in (adopters.description, evaluated.stands_in) if text)) + Html(
         table(pd.DataFrame(rows), caption, file="areas.csv")
     )
 

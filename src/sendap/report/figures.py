@@ -173,10 +173,17 @@ def event_figure(
     anticipation: int,
     name: str,
     synthetic: bool,
+    band: pd.DataFrame | None = None,
 ) -> Figure:
-    """Effects by years from the first treated period. Nothing before the start is hidden."""
+    """Effects by years from the first treated period. Nothing before the start is hidden.
+
+    ``band``: rows whose intervals hold for all years at once, drawn as thin bars behind those of single years.
+    """
     drawing, axes = canvas(synthetic=synthetic)
     rows = frame.sort_values("event_time")
+    wide = None if band is None or band.empty else band.set_index("event_time").reindex(rows["event_time"])
+    if wide is not None:
+        axes.vlines(rows["event_time"], wide["ci_low"], wide["ci_high"], color=style.GREY, linewidth=5, alpha=0.35)
     base = -1.0 - anticipation
     for part, marker, colour, words in (
         (rows[rows["event_time"] < -anticipation], "o", style.GREY, "before"),
@@ -217,13 +224,22 @@ def event_figure(
             "Estimate": rows["estimate"].round(2).to_numpy(),
             "95% low": rows["ci_low"].round(2).to_numpy(),
             "95% high": rows["ci_high"].round(2).to_numpy(),
+            **(
+                {}
+                if wide is None
+                else {
+                    "Low, all years at once": wide["ci_low"].round(2).to_numpy(),
+                    "High, all years at once": wide["ci_high"].round(2).to_numpy(),
+                }
+            ),
             "Method": rows["inference"].to_numpy(),
             "Treated areas": rows["treated_clusters"].astype(int).to_numpy(),
         }
     )
     caption = (
         f"{measure}: programme areas against comparison areas, relative to the base period. Bars: 95% confidence "
-        f"intervals for each year on its own. Source: {source}. England."
+        f"intervals for each year on its own{', grey for all years at once' if wide is not None else ''}. Source: "
+        f"{source}. England."
     )
     return Figure(drawing, title, caption, alt, shown, name, synthetic)
 

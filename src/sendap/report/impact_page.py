@@ -7,12 +7,16 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from sendap.comparison import balance, overlap
 from sendap.inference import choose
 from sendap.numerals import decimals, show
+from sendap.periods import period_label
 from sendap.protocol import Outcome, series_of
+from sendap.report.comparison_tables import comparison_section
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, event_figure, interval_figure
 from sendap.report.output import Html, bullets, paragraphs
+from sendap.report.probe_words import number, places_of, span
 from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, NOT_AVAILABLE, estimate_columns, table
 from sendap.results import MAIN
 from sendap.verdict import in_every_hundred
@@ -30,7 +34,8 @@ def design(evaluated: Evaluated) -> Html:
     """Who is compared with whom, and what must be true for it."""
     protocol = evaluated.protocol
     row = evaluated.headline(protocol.primary)
-    chosen = choose(int(row["treated_clusters"]), int(row["clusters"] - row["treated_clusters"]))
+    treated = int(row["treated_clusters"])
+    chosen = choose(treated, int(row["clusters"]) - treated, float(row["effective_clusters"]))
     weights = {"areas": "Every area counts once, large or small.", "children": "Areas count by their children."}
     return bullets(
         [
@@ -41,7 +46,7 @@ def design(evaluated: Evaluated) -> Html:
             f"Whose effect: the average over treated areas and years since the start. {weights[protocol.weights]}",
             "What must be true: without the programme, its areas would have moved like the comparison areas. The years "
             "before the start are shown below so that readers can judge.",
-            f"Uncertainty: {chosen.why}",
+            f"Uncertainty: {chosen.sentence()}",
             "Software: the estimators of this workbench, held in tests against independent software.",
             "The protocol was registered before outcomes were seen."
             if protocol.registered
@@ -49,6 +54,32 @@ def design(evaluated: Evaluated) -> Html:
             "chosen after the fact.",
         ]
     )
+
+
+def compared(evaluated: Evaluated) -> Html:
+    """Comparison areas of the primary outcome that were alike before the start, by each rule, with their balance."""
+    primary = evaluated.protocol.primary
+    found = Html("")
+    for words, group in evaluated.compared().items():
+        found += Html(f"<h3>{escape(words[0].upper() + words[1:])}</h3>")
+        if isinstance(group, str):
+            found += paragraphs(group)
+            continue
+        kind = series_of(evaluated.catalog, primary)[1].period_kind
+        before = " and ".join(dict.fromkeys(period_label(year, kind) for year in _ends(group.profiles.before)))
+        found += comparison_section(
+            group,
+            balance(group),
+            overlap(group.profiles),
+            pilot=f"{evaluated.protocol.id}-{group.rule}",
+            outcome=primary.heading,
+            before=before if len(group.profiles.before) < 3 else before.replace(" and ", " to "),
+        )
+    return found
+
+
+def _ends(periods: tuple[int, ...]) -> tuple[int, ...]:
+    return periods[:1] + periods[-1:]
 
 
 def breaks(evaluated: Evaluated) -> Html:
@@ -60,6 +91,8 @@ def breaks(evaluated: Evaluated) -> Html:
             outcome.heading for outcome in evaluated.outcomes if name in series_of(evaluated.catalog, outcome)[1].breaks
         ]
         rows.append({"Break": found.what, "From": found.month.words, "Outcomes": "; ".join(touched) or "none"})
+    if not rows:
+        return paragraphs("No known break in the data lies in these years.")
     return Html(table(pd.DataFrame(rows), "Breaks in the data", file=f"{evaluated.protocol.id.lower()}-breaks.csv"))
 
 
@@ -123,7 +156,19 @@ def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
         anticipation=anticipation,
         name=f"{evaluated.protocol.id.lower()}-{outcome.id}-years",
         synthetic=evaluated.synthetic,
+        band=_band(evaluated, outcome),
     )
+
+
+def _band(evaluated: Evaluated, outcome: Outcome) -> pd.DataFrame:
+    """The event times again, with intervals that hold for all of them at once."""
+    frame = evaluated.estimates
+    return frame[
+        (frame["outcome"] == outcome.id)
+        & (frame["estimator"] == "group_time")
+        & (frame["contrast"] == MAIN)
+        & (frame["inference"] == "band")
+    ]
 
 
 def all_events(evaluated: Evaluated) -> Html:
@@ -163,18 +208,18 @@ def trust(evaluated: Evaluated) -> Html:
     for outcome in evaluated.outcomes:
         found = evaluated.probes.get(outcome.id, {})
         robust, power, influence = (found.get(name, {}) for name in ("robust", "power", "influence"))
-        places = _places(evaluated, outcome)
+        places = places_of(evaluated, outcome)
         alike = next(
             (row for row in robust.get("sets", []) if (row["restriction"], row["bound"]) == ("relative", 1.0)), {}
         )
         rows.append(
             {
                 "Outcome": outcome.heading,
-                "Drift it would bear": _number(robust.get("breakdown_relative"), 2),
-                "Interval if areas may drift as before": _span(alike.get("low"), alike.get("high"), places),
-                "Drift a year found half the time": _number(power.get("slope_50"), places),
-                "Found four times in five": _number(power.get("slope_80"), places),
-                "Without any one area": _span(influence.get("low"), influence.get("high"), places),
+                "Drift it would bear": number(robust.get("breakdown_relative"), 2),
+                "Interval if areas may drift as before": span(alike.get("low"), alike.get("high"), places),
+                "Drift a year found half the time": number(power.get("slope_50"), places),
+                "Found four times in five": number(power.get("slope_80"), places),
+                "Without any one area": span(influence.get("low"), influence.get("high"), places),
             }
         )
     primary = evaluated.probes.get(evaluated.protocol.primary.id, {})
@@ -188,7 +233,7 @@ def trust(evaluated: Evaluated) -> Html:
     ]
     words = paragraphs(
         "A drift of 1 means that, in any step after the base year, areas may part as much as in the largest step seen "
-        "before it (Rambachan and Roth 2023). 0 means that the interval includes no effect even without any drift.",
+        "before it (Rambachan and Roth 2023). 0 means that the interval includes no change even without any drift.",
         *(f"Headline: {text}" for text in told if text),
     )
     file = f"{evaluated.protocol.id.lower()}-trust.csv"
@@ -202,13 +247,13 @@ def placebo_starts(evaluated: Evaluated) -> Html:
     found = evaluated.probes.get(outcome.id, {}).get("placebo", {})
     if "rows" not in found:
         return paragraphs(found.get("reason", "No earlier start could be tried."))
-    places = _places(evaluated, outcome)
+    places = places_of(evaluated, outcome)
     rows = [
         {
             "Pretended start": f"{show(-row['event_time'], 0)} years earlier",
-            "Estimate": _number(row["estimate"], places),
-            "95% interval": _span(row["ci_low"], row["ci_high"], places),
-            "Excludes no effect": "yes"
+            "Estimate": number(row["estimate"], places),
+            "95% interval": span(row["ci_low"], row["ci_high"], places),
+            "Excludes no change": "yes"
             if row["ci_low"] is not None and (row["ci_low"] > 0 or row["ci_high"] < 0)
             else "no",
         }
@@ -216,26 +261,9 @@ def placebo_starts(evaluated: Evaluated) -> Html:
     ]
     file = f"{evaluated.protocol.id.lower()}-placebo-starts.csv"
     return paragraphs(
-        "There can be no effect before the programme began. An interval that excludes no effect here would show that "
-        "areas moved apart for another reason."
+        "Nothing can change because of a programme before it began. An interval that excludes no change here would "
+        "show that areas moved apart for another reason."
     ) + Html(table(pd.DataFrame(rows), "The headline effect at starts that never were", file=file))
-
-
-def _places(evaluated: Evaluated, outcome: Outcome) -> int:
-    row = evaluated.headline(outcome)
-    return min(decimals((row["ci_high"] - row["ci_low"]) / 4) + 1, 3)
-
-
-def _number(value: float | str | None, places: int) -> str:
-    if value is None:
-        return NOT_AVAILABLE
-    return value if isinstance(value, str) else show(value, places)
-
-
-def _span(low: float | str | None, high: float | str | None, places: int) -> str:
-    if low is None or high is None:
-        return NOT_AVAILABLE
-    return f"{_number(low, places)} to {_number(high, places)}"
 
 
 def base_years(evaluated: Evaluated) -> Html:
@@ -298,7 +326,7 @@ def second_methods(evaluated: Evaluated) -> Html:
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)[["Outcome", "Unit", "Estimate", "95% interval", "Method"]]
     shown.insert(1, "Estimator", [ESTIMATOR_WORDS[name] for name in chosen["estimator"]])
-    for heading, column in (("p-value", "p_value"), ("Adjusted p-value (Holm)", "p_adjusted")):
+    for heading, column in (("p-value", "p_value"), ("Adjusted p-value", "p_adjusted")):
         shown[heading] = [f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE for value in chosen[column]]
     shown["Effective areas"] = [
         f"{value:.0f}" if np.isfinite(value) else NOT_AVAILABLE for value in chosen["effective_clusters"]

@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from sendap.inference.selector import WORDS
 from sendap.numerals import decimals, show
 from sendap.periods import period_label
 
@@ -93,11 +94,8 @@ def download(frame: pd.DataFrame, file: str) -> str:
 
 
 METHOD_WORDS: Mapping[str, str] = {
-    "crv1": "cluster-robust (CRV1)",
-    "crv3": "cluster jackknife (CRV3)",
-    "permutation": "permutation",
-    "wcr": "wild cluster bootstrap (restricted)",
-    "wcu": "wild cluster bootstrap (unrestricted)",
+    **WORDS,
+    "band": "band over all periods at once",
     "placebo_rank": "rank among placebo areas",
     "placebo_variance": "variance of placebo areas",
     "placebo_ratio": "rank of fit before and after",
@@ -112,6 +110,8 @@ ESTIMATOR_WORDS: Mapping[str, str] = {
     "two_stage": "two-stage",
     "sun_abraham": "cohort by period (Sun and Abraham)",
     "extended_two_way": "extended two-way",
+    "stacked": "stacked",
+    "local_projections": "local projections",
     "synthetic_did": "synthetic difference in differences",
 }
 

@@ -13,7 +13,7 @@ from sendap.cells import Cells, OutcomeInfo
 from sendap.errors import Problems, SendapError
 from sendap.exposure import Cohorts, cohorts
 from sendap.places import BOUNDARY_RULE
-from sendap.protocol import Outcome, Protocol, problems_with, series_of
+from sendap.protocol import Outcome, Protocol, problems_with, series_of, undeclared_breaks
 from sendap.runs.measured import Measurable, measurable
 from sendap.runs.record_cells import MeasuredRecords, measured_records
 from sendap.sources.locate import is_synthetic, planted
@@ -67,8 +67,9 @@ def read_all(protocol: Protocol, catalog: Catalog, data_dir: Path) -> tuple[Meas
             broken.setdefault(str(error), []).extend(outcome.id for outcome in outcomes)
     # One broken file may serve many outcomes: say it once.
     problems += [f"{text} (Needed for {', '.join(names)}.)" for text, names in broken.items()]
+    periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
+    problems += undeclared_breaks(protocol, catalog, periods)
     if not problems and part.adopters is not None:
-        periods = {name: _known_periods(each, protocol.outcome(name)) for name, each in found.items()}
         problems += starts_outside(protocol, catalog, part.adopters.members, periods)
     if problems:
         raise Problems(f"{protocol.id} can't be evaluated:", problems)

@@ -15,14 +15,12 @@ from sendap.catalog import Catalog, Rollout
 from sendap.exposure import cohorts
 from sendap.files import fingerprint, sha256, whole, write_json
 from sendap.periods import Month
-from sendap.protocol import Protocol, series_of
+from sendap.protocol import LAST_YEAR, YEARS_BEFORE, Protocol, series_of
 from sendap.runs.measured import can_be_real
 from sendap.sources.locate import SYNTHETIC_MARK, is_synthetic
 from sendap.workspace import Workspace
 
 MADE_FROM = "made-from.json"
-LAST_YEAR = 2024
-YEARS_BEFORE = 6
 EFFECT_IN_SMALLEST = 1.5
 """The planted effect on the primary outcome, in multiples of the smallest effect that would matter."""
 
@@ -74,7 +72,7 @@ def _write_records(protocol: Protocol, catalog: Catalog, folder: Path, named: se
     assert protocol.exposure is not None
     clusters, members = _clusters(protocol, catalog, np.random.default_rng(seed))
     if protocol.programme not in catalog.rollouts or protocol.cluster_column != "la_code":
-        _write_list(list_path(protocol.programme, folder), members)
+        _write_list(list_path(protocol, folder), members)
     years = range(min(member.start.year for member in members) - YEARS_BEFORE, LAST_YEAR + 1)
     planted: dict[str, float] = {}
     for name in sorted(named):

@@ -5,70 +5,95 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from sendap.adopters import Adopters
 from sendap.catalog import Catalog
 from sendap.cells import Cells
 from sendap.effects import event_study, group_time, two_way
-from sendap.effects_more import extended_two_way, imputation, sun_abraham
+from sendap.effects_designs import local_projections, stacked
+from sendap.effects_more import extended_two_way, imputation, sun_abraham, synthetic_did, two_stage
 from sendap.errors import DesignError
+from sendap.inference.multiplicity import ADJUSTMENT_WORDS, adjust_family
 from sendap.probe import TrendCheck, base_years, check_trends
 from sendap.protocol import Outcome, Protocol
 from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, tidy
+from sendap.runs.compared import comparison_groups
 
 Progress = Callable[[str], None]
 _ESTIMATOR = {"base_years": "two_by_two"}
+OVERALL: dict[str, Any] = {"permute": False, "only": ("overall",)}
+ALTERNATIVES: tuple[tuple[Callable[..., Estimates], dict[str, Any]], ...] = (
+    (two_way, {}),
+    (event_study, {}),
+    (imputation, OVERALL),
+    (two_stage, OVERALL),
+    (sun_abraham, OVERALL),
+    (extended_two_way, OVERALL),
+    (stacked, OVERALL),
+    (local_projections, OVERALL),
+)
 
 
 def estimate_all(
-    cells: Cells, protocol: Protocol, catalog: Catalog, progress: Progress = lambda text: None
+    cells: Cells, protocol: Protocol, catalog: Catalog, neighbours: pd.DataFrame | None = None
 ) -> tuple[Estimates, dict[str, TrendCheck]]:
     """Headline, alternatives and sensitivity for every outcome, and the check of earlier trends.
 
-    An outcome that can't be estimated gives a row that says why; it never stops the others.
+    ``neighbours``: the published statistical neighbours of areas, where they are there. An outcome that can't be
+    estimated gives a row that says why; it never stops the others.
     """
-    results, trends = [], {}
+    results: list[Estimates] = []
+    headlines: dict[str, Estimates] = {}
+    trends: dict[str, TrendCheck] = {}
     for outcome in protocol.outcomes:
-        progress(outcome.name)
-        part, trend = _estimate_outcome(cells.only(outcome.id), protocol, outcome, catalog)
-        results.append(part)
-        if trend is not None:
-            trends[outcome.id] = trend
+        own = cells.only(outcome.id)
+        main = _headline(own, protocol, outcome)
+        found = [main]
+        if main.parts:
+            headlines[outcome.id] = main
+            trends[outcome.id] = check_trends(main.parts["group_time"], _anticipation(own, outcome))
+            found += _alternatives(own, protocol, outcome)
+            found += _sensitivity(own, protocol, outcome, catalog)
+        if main.parts and outcome.id == protocol.primary.id:
+            found += _compared(own, protocol, outcome, neighbours)
+        results.append(_labelled(Estimates.concat(found), outcome))
     combined = Estimates.concat(results).with_columns(pilot=protocol.id, synthetic=cells.synthetic)
-    return Estimates(_adjust(combined.frame)), trends
+    return Estimates(_adjusted(combined.frame, headlines, protocol, cells)), trends
 
 
-def _estimate_outcome(
-    cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog
-) -> tuple[Estimates, TrendCheck | None]:
-    anticipation = int(cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
-    common: dict[str, Any] = {
+def _anticipation(cells: Cells, outcome: Outcome) -> int:
+    return int(cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+
+
+def _common(cells: Cells, protocol: Protocol, outcome: Outcome) -> dict[str, Any]:
+    return {
         "weights": protocol.weights,
-        "anticipation": anticipation,
+        "anticipation": _anticipation(cells, outcome),
         "seed": protocol.seed,
         "draws": protocol.draws,
     }
+
+
+def _headline(cells: Cells, protocol: Protocol, outcome: Outcome) -> Estimates:
     assert protocol.comparison is not None
-    within, control = protocol.comparison.within, protocol.comparison.control
-    found: list[Estimates] = []
-    trend: TrendCheck | None = None
-    try:
-        main = group_time(cells, control=control, within=within, contrast=MAIN, **common)
-        trend = check_trends(main.parts["group_time"], anticipation)
-        found.append(main)
-    except DesignError as error:
-        found.append(_not_estimable(cells, MAIN, "group_time", str(error)))
-    if trend is not None:
-        found += _alternatives(cells, protocol, within, common)
-        found += _sensitivity(cells, protocol, catalog, common)
-    labelled = Estimates.concat(found).with_columns(family=outcome.family, population=outcome.population, stratum="all")
-    if outcome.family == "exploratory":
-        ok = labelled.frame["status"] == "ok"
-        labelled = Estimates(labelled.frame.assign(status=labelled.frame["status"].mask(ok, "exploratory")))
-    return labelled, trend
+    return _attempt(
+        group_time,
+        cells,
+        MAIN,
+        control=protocol.comparison.control,
+        within=protocol.comparison.within,
+        band=True,
+        **_common(cells, protocol, outcome),
+    )
+
+
+def _labelled(found: Estimates, outcome: Outcome) -> Estimates:
+    labelled = found.with_columns(family=outcome.family, population=outcome.population, stratum="all")
+    if outcome.family != "exploratory":
+        return labelled
+    ok = labelled.frame["status"] == "ok"
+    return Estimates(labelled.frame.assign(status=labelled.frame["status"].mask(ok, "exploratory")))
 
 
 def _attempt(call: Callable[..., Estimates], cells: Cells, contrast: str, **arguments: Any) -> Estimates:
@@ -95,20 +120,16 @@ def _not_estimable(cells: Cells, contrast: str, estimator: str, reason: str) -> 
     return Estimates(tidy([row]))
 
 
-def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: dict[str, Any]) -> list[Estimates]:
-    overall = {"permute": False, "only": ("overall",)}
-    calls = (
-        (two_way, {}),
-        (event_study, {}),
-        (imputation, overall),
-        (sun_abraham, overall),
-        (extended_two_way, overall),
-    )
+def _alternatives(cells: Cells, protocol: Protocol, outcome: Outcome) -> list[Estimates]:
+    assert protocol.comparison is not None
+    common, within = _common(cells, protocol, outcome), protocol.comparison.within
     found = [
         _attempt(call, cells, MAIN, within=within, **{**common, **options})
-        for call, options in calls
+        for call, options in ALTERNATIVES
         if call.__name__ in protocol.alternatives
     ]
+    if "synthetic_did" in protocol.alternatives:
+        found.append(_attempt(synthetic_did, cells, MAIN, seed=protocol.seed))
     if "two_by_two" in protocol.alternatives:
         frame = cells.frame
         starts = frame["cohort"].dropna()
@@ -120,44 +141,75 @@ def _alternatives(cells: Cells, protocol: Protocol, within: str | None, common: 
     return found
 
 
-def _sensitivity(cells: Cells, protocol: Protocol, catalog: Catalog, common: dict[str, Any]) -> list[Estimates]:
-    """The overall effect again under other choices of areas and base; only its overall term is kept."""
-    assert protocol.comparison is not None
-    within, control = protocol.comparison.within, protocol.comparison.control
+def left_out(cells: Cells, protocol: Protocol, catalog: Catalog) -> dict[str, frozenset[str]]:
+    """Sets of clusters that a sensitivity run leaves out, by the words of its contrast."""
     adopters: Any = cells.metadata["adopters"]
-    unsure = Adopters.of_content(protocol.programme, adopters).unsure
     others = {
         area.la_code
         for programme in protocol.overlaps
         if programme in catalog.rollouts
         for area in catalog.rollout(programme).areas
     }
-    plans: list[tuple[str, Cells, dict[str, Any]]] = [(ACROSS, cells, {"within": None})]
-    if unsure:
-        plans.append((SURE, cells.without_clusters(unsure), {"within": within}))
-    if others:
-        plans.append((APART, cells.without_clusters(others), {"within": within}))
-    wider = {"within": within, "anticipation": common["anticipation"] + 1}
-    plans.append((WIDER, cells, wider))
-    fixed = {"control": control, "permute": False, "only": ("overall",)}
+    unsure = Adopters.of_content(protocol.programme, adopters).unsure
+    found = {SURE: frozenset(unsure), APART: frozenset(others) & set(cells.frame["cluster"])}
+    return {words: clusters for words, clusters in found.items() if clusters}
+
+
+def _sensitivity(cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog) -> list[Estimates]:
+    """The overall effect again under other choices of areas and base; only its overall term is kept."""
+    assert protocol.comparison is not None
+    common, within = _common(cells, protocol, outcome), protocol.comparison.within
+    plans: list[tuple[str, Cells, dict[str, Any]]] = [(ACROSS, cells, {"within": None})] if within else []
+    for words, clusters in left_out(cells, protocol, catalog).items():
+        plans.append((words, cells.without_clusters(clusters), {"within": within}))
+    plans.append((WIDER, cells, {"within": within, "anticipation": common["anticipation"] + 1}))
+    fixed = {"control": protocol.comparison.control, **OVERALL}
     return [
         Estimates(_attempt(group_time, subset, contrast, **{**common, **fixed, **change}).headline())
         for contrast, subset, change in plans
     ]
 
 
-def _adjust(frame: pd.DataFrame) -> pd.DataFrame:
-    """Holm's p-values over the secondary family, on the headline effect of each outcome."""
+def _compared(cells: Cells, protocol: Protocol, outcome: Outcome, neighbours: pd.DataFrame | None) -> list[Estimates]:
+    """The overall effect against comparison areas that were chosen because they were alike before the start."""
+    assert protocol.comparison is not None
+    common = {**_common(cells, protocol, outcome), **OVERALL, "control": protocol.comparison.control}
+    found = []
+    for words, group in comparison_groups(cells, protocol, outcome, neighbours).items():
+        if isinstance(group, str):
+            found.append(_not_estimable(cells, words, "group_time", group))
+        else:
+            estimates = _attempt(group_time, group.apply(cells), words, **common)
+            found.append(Estimates(group.noted(estimates).headline()))
+    return found
+
+
+def _adjusted(frame: pd.DataFrame, headlines: dict[str, Estimates], protocol: Protocol, cells: Cells) -> pd.DataFrame:
+    """p-values of the headline effects, adjusted within each family by the family's own rule."""
     headline = (
         (frame["estimator"] == "group_time")
         & (frame["term"] == "overall")
         & (frame["contrast"] == MAIN)
         & frame["headline"]
     )
-    chosen = headline & (frame["family"] == "secondary") & np.isfinite(frame["p_value"])
+    table = cells.clusters
+    regions = None
+    if table is not None and "region" in table.columns:
+        regions = dict(zip(table["cluster"], table["region"].astype(str), strict=True))
     frame = frame.copy()
-    if chosen.any():
-        frame.loc[chosen, "p_adjusted"] = multipletests(frame.loc[chosen, "p_value"], method="holm")[1]
-    primary = headline & (frame["family"] == "primary")
-    frame.loc[primary, "p_adjusted"] = frame.loc[primary, "p_value"]
+    for family in ("primary", "secondary", "guard", "exploratory"):
+        members = {
+            outcome.id: headlines[outcome.id]
+            for outcome in protocol.outcomes
+            if outcome.family == family and outcome.id in headlines
+        }
+        if not members:
+            continue
+        adjusted = adjust_family(family, members, regions=regions, draws=protocol.draws, seed=protocol.seed)
+        for row in adjusted.to_dict("records"):
+            chosen = headline & (frame["outcome"] == row["member"])
+            frame.loc[chosen, "p_adjusted"] = row["p_adjusted"]
+            if row["adjustment"] != "none":
+                said = f" Adjusted p-value: {ADJUSTMENT_WORDS[row['adjustment']]}."
+                frame.loc[chosen, "note"] = (frame.loc[chosen, "note"] + said).str.strip()
     return frame

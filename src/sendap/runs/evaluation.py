@@ -18,6 +18,7 @@ import pandas as pd
 
 from sendap.adopters import Adopters
 from sendap.cells import Cells
+from sendap.comparison import ComparisonGroup
 from sendap.errors import DataError
 from sendap.files import whole, write_json
 from sendap.probe import TrendCheck
@@ -25,9 +26,11 @@ from sendap.protocol import Protocol, read_protocol
 from sendap.report.context import Evaluated
 from sendap.results import Estimates, tidy
 from sendap.runs.cells_of import Prepared, prepare
+from sendap.runs.compared import comparison_groups
 from sendap.runs.data import data_folder
-from sendap.runs.estimate import estimate_all
+from sendap.runs.estimate import estimate_all, left_out
 from sendap.runs.probing import plain, probe_all
+from sendap.sources.neighbours import read_neighbours
 from sendap.workspace import Workspace
 
 TABLES = ("coverage", "cohorts", "set_aside", "missing")
@@ -84,6 +87,14 @@ class Evaluation:
         return self.protocol.keeping(self.cells.outcomes)
 
     @cached_property
+    def neighbours(self) -> pd.DataFrame | None:
+        """The published statistical neighbours of areas, where the data folder holds them."""
+        try:
+            return read_neighbours(self.workspace.catalog.places, self.data_dir)
+        except DataError:
+            return None
+
+    @cached_property
     def _estimated(self) -> tuple[Estimates, dict[str, TrendCheck]]:
         path, trends = self._file("estimates.parquet"), self._file("trends.json")
         if path.is_file() and trends.is_file():
@@ -93,7 +104,7 @@ class Evaluation:
                 for name, check in found.items()
             }
             return Estimates.read(path), checks
-        estimates, checks = estimate_all(self.cells, self.measured, self.workspace.catalog)
+        estimates, checks = estimate_all(self.cells, self.measured, self.workspace.catalog, self.neighbours)
         write_json(
             trends,
             {name: {key: plain(value) for key, value in asdict(check).items()} for name, check in checks.items()},
@@ -107,7 +118,8 @@ class Evaluation:
         path = self._file("probes.json")
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
-        found = probe_all(self.cells, self.measured)
+        without = left_out(self.cells, self.measured, self.workspace.catalog)
+        found = probe_all(self.cells, self.measured, left_out=without)
         write_json(path, found)
         return found
 
@@ -138,7 +150,13 @@ class Evaluation:
             cohorts=prepared.cohorts,
             set_aside=prepared.set_aside,
             missing=prepared.missing,
+            compared=self._compared,
         )
+
+    def _compared(self) -> dict[str, ComparisonGroup | str]:
+        """The comparison groups of the primary outcome, chosen again from its cells: the same each time."""
+        primary = self.measured.primary
+        return comparison_groups(self.cells.only(primary.id), self.measured, primary, self.neighbours)
 
 
 def open_evaluation(pilot: str, run: str = "") -> Evaluation:

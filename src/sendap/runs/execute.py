@@ -35,8 +35,10 @@ class Step:
 
 
 IMPACT_STEPS = (
+    Step("power", "power", "what could be found"),
     Step("data", "data", "reading and checking data"),
     Step("impact", "impact", "estimating"),
+    Step("sensitivity", "sensitivity", "whether to believe it"),
     Step("board", "board", "Board page"),
 )
 DESCRIPTION_STEPS = (

@@ -21,7 +21,9 @@ from sendap.site.markup import front_matter, link, text
 PAGES: Mapping[str, tuple[str, str, str]] = {
     "board": ("board.ipynb", "Board page", "sendap-board"),
     "report": ("impact.ipynb", "Full report", "sendap-report"),
+    "sensitivity": ("sensitivity.ipynb", "Whether to believe it", "sendap-report"),
     "data": ("data.ipynb", "Data and coverage", "sendap-data"),
+    "power": ("power.ipynb", "What it could find", "sendap-report"),
 }
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\Z", re.DOTALL)
 
