@@ -1,0 +1,1 @@
+"""Programmes that never happened, placed on real figures: how often each method raises a false alarm."""
