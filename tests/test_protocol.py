@@ -108,7 +108,7 @@ def test_place_sex_and_ethnicity_are_always_asked_for(content, gone):
 def test_everything_wrong_in_the_file_is_said_at_once_by_file_and_field(home, replace_in):
     path = home / "analysis" / "cp" / "protocol.yaml"
     replace_in(path, "control: never", "control: sometimes")
-    replace_in(path, "design: Difference", "desing: Difference")
+    replace_in(path, "\ndesign: ", "\ndesing: ")
     replace_in(path, "minimum_months: 6", "minimum_months: -1")
     with pytest.raises(Problems) as caught:
         read_protocol(home / "analysis", "CP")

@@ -84,6 +84,37 @@ def run(
 
 
 @app.command()
+def disparity(
+    reports: Annotated[list[str] | None, typer.Argument(help="Reports to run; all whose files are there.")] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Reports at a time.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Run again even where nothing has changed.")] = False,
+) -> None:
+    """Disparity by place, sex and ethnic group in published tables. Unchanged work isn't done again."""
+    from sendap.progress import Steps
+    from sendap.runs.disparity import FOLDER, report_names, run_reports
+    from sendap.workspace import Workspace
+
+    workspace = Workspace.find(data_dir)
+    chosen = [name.upper() for name in reports or []]
+    try:
+        with Steps(chosen or report_names(workspace)) as steps:
+            done, absent = run_reports(
+                chosen, workspace, runs_dir.resolve(), jobs=jobs, force=force, report=steps.show
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Finished reports are kept; run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
+    for each in done:
+        state = f"{each.seconds:.0f} s" if each.fresh else "nothing has changed"
+        kind = ", synthetic data, not a finding" if each.synthetic else ""
+        typer.echo(f"{each.pilot}: {runs_dir / FOLDER / each.pilot / each.folder.name} ({state}{kind})")
+    for name, why in absent.items():
+        typer.echo(f"{name}: passed over. {why}")
+
+
+@app.command()
 def synth(
     pilot: Annotated[str, typer.Argument(help="Pilot whose areas and start dates the records follow.")],
     rows: Annotated[int, typer.Option("--rows", min=1, help="Pupil-years.")] = 100_000,
@@ -119,17 +150,49 @@ def cells(
     data_dir: DataDir = None,
 ) -> None:
     """Compress to cells: pupil records with --records, else the pilot's published tables."""
+    from sendap.progress import Working
     from sendap.runs.records import cells_for
     from sendap.workspace import Workspace
 
     target = out or Path(f"{pilot.lower()}-cells.parquet")
-    made = cells_for(
-        pilot, Workspace.find(data_dir), records, outcomes=outcome or [], strata=by or [], unit=unit, weights=weights,
-        engine=engine,
-    )  # fmt: skip
-    made.write(target)
+    try:
+        with Working("starting") as work:
+            made = cells_for(
+                pilot, Workspace.find(data_dir), records, outcomes=outcome or [], strata=by or [], unit=unit,
+                weights=weights, engine=engine, tell=work.show,
+            )  # fmt: skip
+            work.show(f"writing {target}")
+            made.write(target)
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. {target} is as it was before.", err=True)
+        raise typer.Exit(130) from None
     mark = ", synthetic data, not a finding" if made.synthetic else ""
     typer.echo(f"{target}: {len(made.frame):,} cells of {', '.join(made.outcomes)}{mark}")
+
+
+@app.command()
+def power(
+    pilot: Annotated[str, typer.Argument(help="Pilot to plan for.")],
+    treated: Annotated[
+        list[int] | None, typer.Option("--treated", min=1, help="Number of treated areas; repeat for more.")
+    ] = None,
+    after: Annotated[
+        list[int] | None, typer.Option("--after", min=1, help="Periods from the start on; repeat for more.")
+    ] = None,
+    outcome: Annotated[list[str] | None, typer.Option("--outcome", help="One outcome; repeat for more.")] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """What a pilot could find, from the years before it: no outcome from its start on is looked at."""
+    from sendap.runs.power import power_words
+    from sendap.workspace import Workspace
+
+    typer.echo(
+        power_words(
+            pilot, Workspace.find(data_dir), runs_dir.resolve(), treated=treated or (), after=after or (),
+            outcomes=outcome or (),
+        )
+    )  # fmt: skip
 
 
 @app.command()
@@ -148,14 +211,63 @@ def publish(
 
 @app.command()
 def fetch(
-    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets; all without one.")] = None,
+    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets; all published ones without one.")] = None,
     data_dir: DataDir = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Say where each file comes from; fetch nothing.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also replace files that were put there by hand.")] = False,
 ) -> None:
-    """Say where each published dataset comes from, where to put it, and whether it's there."""
-    from sendap.runs.listing import fetch_instructions
+    """Fetch published datasets, and say where to find those without an API. SENDAP_API names a mirror."""
+    from sendap.runs.fetching import fetch as fetch_datasets
+    from sendap.runs.fetching import fetch_instructions
     from sendap.workspace import Workspace
 
-    typer.echo(fetch_instructions(datasets or [], Workspace.find(data_dir)))
+    workspace = Workspace.find(data_dir)
+    if only_list:
+        typer.echo(fetch_instructions(datasets or [], workspace))
+        return
+    try:
+        fetch_datasets(datasets or [], workspace, say=typer.echo, replace=replace)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What has arrived is kept; run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
+
+
+catalogue = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Describe datasets, and compare two of them.")
+app.add_typer(catalogue, name="catalog")
+
+
+@catalogue.command("add")
+def catalog_add(
+    file: Annotated[Path, typer.Argument(help="CSV file, gzipped or not; its .meta.csv is read where it lies beside.")],
+    out: Annotated[Path | None, typer.Option("--out", help="YAML file; else in data-catalog/datasets.")] = None,
+    name: Annotated[str | None, typer.Option("--id", help="Id of the dataset; else made from the file's name.")] = None,
+    data_dir: DataDir = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Draft even where the file breaks the publisher's own rules.")
+    ] = False,
+) -> None:
+    """Draft the description of a dataset from a file. Guesses are listed, for a person to confirm."""
+    from sendap.runs.describing import add_dataset
+    from sendap.workspace import Workspace
+
+    typer.echo(add_dataset(file, Workspace.find(data_dir), out=out, dataset_id=name, anyway=anyway))
+
+
+@catalogue.command("diff")
+def catalog_diff(
+    old: Annotated[Path, typer.Argument(help="The older CSV file.")],
+    new: Annotated[Path, typer.Argument(help="The newer CSV file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare two versions of a file. Ends with exit code 1 where something that a description uses has changed."""
+    from sendap.runs.describing import compare_files
+    from sendap.workspace import Workspace
+
+    text, broken = compare_files(old, new, Workspace.find(data_dir), as_json=as_json)
+    typer.echo(text)
+    if broken:
+        raise typer.Exit(1)
 
 
 def main() -> None:

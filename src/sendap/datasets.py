@@ -58,6 +58,12 @@ class Shape(Described):
 
 
 class Series(Described):
+    """One measure of a dataset.
+
+    ``breaks`` are those it's known to cross. ``source`` says what it comes from, where its dataset holds several
+    sources: a code of the register of pilots or a finer name, by which the calendar of breaks finds it.
+    """
+
     id: str
     file: str
     label: str
@@ -71,6 +77,7 @@ class Series(Described):
     minimum: float | None = None
     maximum: float | None = None
     breaks: tuple[str, ...] = ()
+    source: str = ""
     note: str = ""
     synthetic: Shape | None = None
 
@@ -220,6 +227,10 @@ class Dataset(Described):
                     if column not in files[self.find_series(name).file].by_name:
                         raise ValueError(f"doubtful: there is no column '{column}'")
         return self
+
+    def source_of(self, series: Series) -> str:
+        """What a series comes from, as the calendar of breaks names it; empty where the description leaves it open."""
+        return series.source or (self.register_codes[0] if len(self.register_codes) == 1 else "")
 
     def file(self, name: str) -> DataFile:
         return next(file for file in self.files if file.name == name)

@@ -350,6 +350,11 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
             found.append(f"outcome '{outcome.id}': {error}")
             continue
         crossed.update(series.breaks)
+        if dataset.to_confirm:
+            found.append(
+                f"dataset '{dataset.id}' is a draft: confirm each line of to_confirm in "
+                f"data-catalog/datasets/{dataset.id}.yaml, then remove it."
+            )
         if dataset.records is not None and protocol.supply is not None:
             crossed.update(breaks_between(catalog, outcome, protocol.supply.years))
         if dataset.records is not None and protocol.cluster_column not in dataset.records.clusters:
@@ -363,4 +368,4 @@ def problems_with(protocol: Protocol, catalog: Catalog) -> list[str]:
         found.append(f"breaks_crossed doesn't declare '{name}', which an outcome crosses: {what} Add it to the list.")
     for name in sorted(set(protocol.breaks_crossed) - set(catalog.breaks)):
         found.append(f"breaks_crossed: there is no break '{name}'.{did_you_mean(name, catalog.breaks)}")
-    return [f"analysis/{protocol.id.lower()}/protocol.yaml, {text}" for text in found]
+    return [f"analysis/{protocol.id.lower()}/protocol.yaml, {text}" for text in dict.fromkeys(found)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sendap.catalog import Catalog, DataFile, Dataset, Series
+from sendap.catalog import Catalog, DataFile, Dataset, Series, Shape
 from sendap.files import whole, write_json
 from sendap.periods import PeriodKind, period_label
 from sendap.places import LocalAuthority
@@ -177,17 +177,19 @@ def _fill(
             mean, between, within = _shape(series)
             values = generator.normal(mean, np.hypot(between, within), len(rows))
             low = 0.0 if column.minimum is None else column.minimum
-            rows[series.value] = np.round(np.clip(values, low, column.maximum), 1)
+            high = min(limit for limit in (column.maximum, series.maximum, np.inf) if limit is not None)
+            rows[series.value] = np.round(np.clip(values, low, high), 0 if column.type == "integer" else 1)
         else:
             parts.setdefault(str(series.numerator), set()).add(str(series.denominator))
     counts: dict[str, np.ndarray] = {}
+    shapes = {series.numerator: series.synthetic for series in measured}
 
     def count(name: str) -> np.ndarray:
         """A whole is drawn, a part is a share of the smallest of its wholes."""
         if name not in counts:
             above = [count(whole) for whole in sorted(parts.get(name, ()))]
             counts[name] = (
-                generator.binomial(np.minimum.reduce(above), generator.uniform(0.55, 0.75, len(rows)))
+                generator.binomial(np.minimum.reduce(above), _shares(shapes.get(name), len(rows), generator))
                 if above
                 else generator.integers(80, 1500, len(rows))
             )
@@ -202,6 +204,13 @@ def _fill(
                 rest = counts[str(series.denominator)] - counts[str(series.numerator)]
                 for name in (each for each in doubtful.denominator if each not in counts):
                     rows[name], rest = rest, np.zeros_like(rest)
+
+
+def _shares(shape: Shape | None, size: int, generator: np.random.Generator) -> np.ndarray:
+    """What share of its whole a part is: about as described, else some two thirds."""
+    if shape is None:
+        return generator.uniform(0.55, 0.75, size)
+    return np.clip(generator.normal(shape.mean, np.hypot(shape.between, shape.within), size) / 100, 0.0, 1.0)
 
 
 def _shape(series: Series) -> tuple[float, float, float]:

@@ -1,0 +1,1 @@
+"""Descriptions of datasets drafted from their files, and files compared with one another."""
