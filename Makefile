@@ -8,7 +8,7 @@ RUNS := runs
 SITE := _site
 JOBS ?= 2
 
-.PHONY: site test lab check lint bench lock spark clean help
+.PHONY: site test lab check lint bench calibration lock spark clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -41,9 +41,22 @@ lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-bench: .venv/ready
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/paths.py
+# The floor, ours and other packages at 1, 10 and 50 million records. Takes long; 3 GB of disk, 12 GB of memory.
+# Stopped and run again, it goes on where it was. What it finds is what the page on speed shows.
+BENCH := benchmarks/results
+bench: .venv/ready $(BENCH)/peers/ready
+	$(BIN)/python benchmarks/run.py --peers $(BENCH)/peers/bin/python --publish benchmarks/results.json
+
+# Programmes that never happened, on real figures (SENDAP_DATA=folder): hours. Stopped and run again, it goes on.
+TRIALS ?= 400
+calibration: .venv/ready
+	$(BIN)/python -m benchmarks.calibration.run --data-dir $(or $(SENDAP_DATA),data) --trials $(TRIALS) --jobs $(JOBS)
+
+# Peers that can't share an environment with sendap.
+$(BENCH)/peers/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)/peers
+	$(BENCH)/peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # Spark in local mode, for --engine spark and its tests. Needs Java 17.
 spark: .venv/ready

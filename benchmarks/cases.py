@@ -1,165 +1,192 @@
-"""What is measured. Each case reads a file of pupil records and returns numbers that its task's cases must share.
+"""What is measured: tasks, each with a floor or a reference, our way, and the ways of other packages.
 
-A task has a floor or a reference, our way, and the ways of other packages. To add a peer, write a function and
-list it in ``CASES``: the runner measures it in a process of its own, and compares its numbers with the first case of
-its task that finished.
+A case reads a file of pupil records and returns numbers that its task's cases must share. To add a peer, write a
+function and list it here: the runner measures it in a process of its own, and compares its numbers with those of the
+first case of its task that gives them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Numbers = dict[str, float]
+import areas
+import peers
+import pupils
 
-STRATA = ("sex", "ethnicity")
-FIRST = "first_treated"
+Numbers = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Case:
-    """``package``: what must be installed. ``note``: what a reader must know to read its time fairly."""
+    """One way of doing a task.
+
+    ``package``: what must be installed, in this environment or in that of the peers. ``note``: what a reader must
+    know to read its time fairly. ``prepare``: makes from the file what the case starts from, before the clock runs.
+    ``alone``: linear algebra on one thread, for work so short that threads which wait for each other would count most.
+    """
 
     name: str
-    task: str
-    run: Callable[[str], Numbers]
+    run: Callable[..., Numbers]
     package: str = "sendap"
     note: str = ""
+    prepare: Callable[[str], object] | None = None
+    alone: bool = False
 
 
-def _floor_query(path: str, keys: tuple[str, ...]) -> Numbers:
-    import duckdb
+@dataclass(frozen=True)
+class Task:
+    """Cases that do the same. ``records`` says from which file: "areas" (nobody moves far, few columns are needed)
+    or "pupils" (ten years, gaps, movers). ``goal``: the most times the floor that our way may take, if there is one."""
 
-    names = ", ".join(keys)
-    rows = duckdb.sql(
-        f"select {names}, max(first_treated), count(*) as n, count(absence), sum(absence) as total, "
-        f"sum(absence * absence) from read_parquet('{path}') group by {names}"
-    ).df()
-    return {"cells": len(rows), "records": float(rows["n"].sum()), "sum": float(rows["total"].sum())}
+    name: str
+    records: str
+    cases: tuple[Case, ...]
+    goal: float | None = None
 
-
-def floor(path: str) -> Numbers:
-    return _floor_query(path, ("la_code", "year", *STRATA))
-
-
-def floor_plain(path: str) -> Numbers:
-    return _floor_query(path, ("la_code", "year"))
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
-def floor_margins(path: str) -> Numbers:
-    parts = [_floor_query(path, ("la_code", "year", *margin)) for margin in (("sex",), ("ethnicity",), ())]
-    return {"cells": sum(part["cells"] for part in parts), "records": parts[0]["records"], "sum": parts[0]["sum"]}
+SCAN, BY_PUPIL = "DuckDB, one group-by (floor)", "DuckDB, one group-by pupil (floor)"
+DUMMIES = "a column for each area and year"
+NO_ERROR = "estimate only: its errors need a bootstrap of the records"
 
-
-def floor_unit(path: str) -> Numbers:
-    import duckdb
-
-    query = f"select pupil_id, count(*) as n from read_parquet('{path}') group by pupil_id"
-    records = duckdb.sql(f"select sum(n) from ({query})").fetchall()[0][0]
-    return {**floor_plain(path), "records": float(records)}
-
-
-def _summary(frame: object) -> Numbers:
-    return {"cells": len(frame), "records": float(frame["n"].sum()), "sum": float(frame["sum"].sum())}
-
-
-def cells(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-
-    return _summary(compress(path, outcomes=["absence"], strata=STRATA).frame)
-
-
-def cells_plain(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-
-    return _summary(compress(path, outcomes=["absence"]).frame)
-
-
-def cells_margins(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-
-    margins = [["sex"], ["ethnicity"], []]
-    found = compress(path, outcomes=["absence"], strata=STRATA, margins=margins)
-    return {
-        "cells": len(found.frame),
-        **{k: v for k, v in _summary(found.margin(keep=[]).frame).items() if k != "cells"},
-    }
-
-
-def cells_unit(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-
-    return _summary(compress(path, outcomes=["absence"], unit="pupil_id").frame)
-
-
-def cells_spark(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-
-    return _summary(compress(path, outcomes=["absence"], strata=STRATA, engine="spark").frame)
-
-
-# Two-way fixed effects of area and year
-
-
-def _treated(columns: list[str], path: str) -> object:
-    import pandas as pd
-
-    frame = pd.read_parquet(path, columns=columns).dropna(subset=["absence"])
-    frame["treated"] = (frame["year"] >= frame[FIRST].astype(float).fillna(9999.0)).astype(float)
-    return frame
-
-
-def two_way_cells(path: str) -> Numbers:
-    from sendap.cells.compress import compress
-    from sendap.effects import two_way
-
-    found = two_way(compress(path, outcomes=["absence"]), "absence", weights="children", inference="crv1")
-    return {"estimate": float(found.frame["estimate"].iloc[0])}
-
-
-def two_way_pyfixest(path: str) -> Numbers:
-    import pyfixest as pf
-
-    frame = _treated(["la_code", "year", FIRST, "absence"], path)
-    fit = pf.feols("absence ~ treated | la_code + year", frame, vcov={"CRV1": "la_code"})
-    return {"estimate": float(fit.coef()["treated"])}
-
-
-def two_way_linearmodels(path: str) -> Numbers:
-    import pandas as pd
-    from linearmodels.iv.absorbing import AbsorbingLS
-
-    frame = _treated(["la_code", "year", FIRST, "absence"], path)
-    absorbed = pd.DataFrame({name: frame[name].astype("category") for name in ("la_code", "year")})
-    model = AbsorbingLS(frame["absence"], frame[["treated"]], absorb=absorbed)
-    fit = model.fit(cov_type="clustered", clusters=frame["la_code"].cat.codes)
-    return {"estimate": float(fit.params["treated"])}
-
-
-def two_way_statsmodels(path: str) -> Numbers:
-    import statsmodels.formula.api as smf
-
-    frame = _treated(["la_code", "year", FIRST, "absence"], path)
-    frame["la_code"] = frame["la_code"].astype(str)
-    fit = smf.ols("absence ~ treated + C(la_code) + C(year)", frame).fit(
-        cov_type="cluster", cov_kwds={"groups": frame["la_code"].astype("category").cat.codes}
-    )
-    return {"estimate": float(fit.params["treated"])}
-
-
-CASES = (
-    Case("DuckDB group-by (floor)", "cells by sex and ethnicity", floor, "duckdb"),
-    Case("sendap", "cells by sex and ethnicity", cells),
-    Case("sendap on Spark, local", "cells by sex and ethnicity", cells_spark, "pyspark", "includes the start of Spark"),
-    Case("DuckDB group-by (floor)", "cells by area and year", floor_plain, "duckdb"),
-    Case("sendap", "cells by area and year", cells_plain),
-    Case("DuckDB, a group-by for each (floor)", "three margins", floor_margins, "duckdb"),
-    Case("sendap, grouping sets", "three margins", cells_margins),
-    Case("DuckDB, a group-by for cells and one by pupil (floor)", "cells, pupil and year unique", floor_unit, "duckdb"),
-    Case("sendap with unit", "cells, pupil and year unique", cells_unit),
-    Case("DuckDB group-by (floor)", "two-way, area and year", floor_plain, "duckdb"),
-    Case("sendap", "two-way, area and year", two_way_cells),
-    Case("pyfixest", "two-way, area and year", two_way_pyfixest, "pyfixest"),
-    Case("linearmodels", "two-way, area and year", two_way_linearmodels, "linearmodels"),
-    Case("statsmodels", "two-way, area and year", two_way_statsmodels, "statsmodels", "a column for each area"),
+TASKS = (
+    Task(
+        "Cells by area and year",
+        "areas",
+        (Case(SCAN, areas.floor_plain, "duckdb"), Case("sendap", areas.cells_plain)),
+        goal=3,
+    ),
+    Task(
+        "Cells by area, year, sex and ethnic group",
+        "areas",
+        (
+            Case(SCAN, areas.floor, "duckdb"),
+            Case("sendap", areas.cells),
+            Case("sendap on Spark, local", areas.cells_spark, "pyspark", "includes the start of Spark"),
+        ),
+        goal=3,
+    ),
+    Task(
+        "Three margins at once",
+        "areas",
+        (
+            Case("DuckDB, a group-by for each (floor)", areas.floor_margins, "duckdb"),
+            Case("sendap, grouping sets", areas.cells_margins),
+        ),
+        goal=3,
+    ),
+    Task(
+        "Cells, refusing a pupil seen twice in a year",
+        "areas",
+        (
+            Case("DuckDB, a group-by for cells and one by pupil (floor)", areas.floor_unit, "duckdb"),
+            Case("sendap", areas.cells_unit),
+        ),
+        goal=3,
+    ),
+    Task(
+        "Two-way fixed effects, area and year",
+        "areas",
+        (
+            Case(SCAN, areas.floor_plain, "duckdb"),
+            Case("sendap", areas.two_way),
+            Case("pyfixest", peers.two_way_pyfixest, "pyfixest"),
+            Case("linearmodels", peers.two_way_linearmodels, "linearmodels"),
+            Case("statsmodels", peers.two_way_statsmodels, "statsmodels", DUMMIES),
+            Case("duckreg", peers.two_way_duckreg, "duckreg", f"{DUMMIES}; {NO_ERROR}"),
+        ),
+    ),
+    Task(
+        "Event study, area and year",
+        "areas",
+        (
+            Case(SCAN, areas.floor_plain, "duckdb"),
+            Case("sendap", areas.event_study),
+            Case("pyfixest", peers.event_study_pyfixest, "pyfixest"),
+            Case("linearmodels", peers.event_study_linearmodels, "linearmodels"),
+        ),
+    ),
+    Task(
+        "Group-time effects with uniform bands, 9,999 draws",
+        "areas",
+        (
+            Case(SCAN, areas.floor_plain, "duckdb"),
+            Case("sendap", areas.group_time),
+            Case("differences", peers.group_time_differences, "differences"),
+            Case("diff-diff", peers.group_time_diff_diff, "diff_diff"),
+        ),
+    ),
+    Task(
+        "Two-way fixed effects with a wild cluster bootstrap, 9,999 draws",
+        "areas",
+        (
+            Case(SCAN, areas.floor_plain, "duckdb"),
+            Case("sendap", areas.wild),
+            Case("pyfixest", peers.wild_pyfixest, "pyfixest", "through wildboottest"),
+            Case("wildboottest", peers.wild_wildboottest, "wildboottest", DUMMIES),
+        ),
+    ),
+    Task(
+        "All of one outcome, from its cells",
+        "areas",
+        (
+            Case(
+                "sendap",
+                areas.everything,
+                note="on one thread; the time starts with the cells in memory",
+                prepare=areas.cells_object,
+                alone=True,
+            ),
+        ),
+    ),
+    Task(
+        "Path cells",
+        "pupils",
+        (Case(BY_PUPIL, pupils.floor, "duckdb"), Case("sendap", pupils.cells)),
+        goal=3,
+    ),
+    Task(
+        "Two-way fixed effects, pupil and year",
+        "pupils",
+        (
+            Case(BY_PUPIL, pupils.floor, "duckdb"),
+            Case("sendap", pupils.two_way),
+            Case("pyfixest", peers.pupils_pyfixest, "pyfixest"),
+            Case("linearmodels", peers.pupils_linearmodels, "linearmodels"),
+            Case("duckreg", peers.pupils_duckreg, "duckreg", f"by Mundlak's device; {NO_ERROR}"),
+        ),
+    ),
+    Task(
+        "Event study, pupil and year",
+        "pupils",
+        (
+            Case(BY_PUPIL, pupils.floor, "duckdb"),
+            Case("sendap", pupils.event_study),
+            Case("pyfixest", peers.pupils_event_study_pyfixest, "pyfixest"),
+            Case("linearmodels", peers.pupils_event_study_linearmodels, "linearmodels"),
+        ),
+    ),
+    Task(
+        "Two-way, pupil and year, with the cluster jackknife",
+        "pupils",
+        (
+            Case(BY_PUPIL, pupils.floor, "duckdb"),
+            Case("sendap", pupils.jackknife),
+            Case("pyfixest", peers.pupils_jackknife_pyfixest, "pyfixest"),
+        ),
+    ),
+    Task(
+        "Two-way, pupil and year, with a wild cluster bootstrap, 9,999 draws",
+        "pupils",
+        (
+            Case(BY_PUPIL, pupils.floor, "duckdb"),
+            Case("sendap", pupils.wild),
+            Case("wildboottest", peers.pupils_wild_wildboottest, "wildboottest", "a column for each pupil and year"),
+        ),
+    ),
 )

@@ -10,6 +10,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -19,14 +21,17 @@ from rich.progress import (
 class _Bars:
     """Bars on standard error, drawn only in a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *columns: ProgressColumn) -> None:
         console = Console(stderr=True)
-        self._progress = Progress(
+        usual = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+        )
+        self._progress = Progress(
+            *(columns or usual),
             console=console,
             disable=not console.is_terminal,
         )
@@ -51,6 +56,17 @@ class Steps(_Bars):
     def show(self, name: str, what: str, done: int, total: int) -> None:
         if name in self._tasks:
             self._progress.update(self._tasks[name], description=f"{name}: {what}", completed=done, total=total)
+
+
+class Working(_Bars):
+    """One line that says what is being done, with a mark that moves and the time so far, where nobody knows how far."""
+
+    def __init__(self, what: str):
+        super().__init__(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._task = self._progress.add_task(what, total=None)
+
+    def show(self, what: str) -> None:
+        self._progress.update(self._task, description=what)
 
 
 class Rows(_Bars):

@@ -177,6 +177,19 @@ def test_every_form_of_input_gives_the_same_cells(tmp_path):
         pd.testing.assert_frame_equal(compress(**what, **parts).frame, expected, check_exact=True)
 
 
+def test_a_list_of_files_may_have_full_addresses_and_partitions(tmp_path):
+    records = make_records(1)
+    expected = compress(records, **PARTS).frame
+    files = []
+    for year, rows in records.groupby("year"):
+        files.append(tmp_path / f"year={year}" / "part.parquet")
+        files[-1].parent.mkdir()
+        rows.drop(columns="year").to_parquet(files[-1])
+    found = compress([path.absolute() for path in files], **PARTS)
+    pd.testing.assert_frame_equal(found.frame, expected, check_exact=True)
+    assert {source["name"] for source in found.metadata["sources"]} == {"part.parquet"}
+
+
 def test_metadata_names_sources_without_folders_and_goes_through_the_file(tmp_path):
     forms = write_everywhere(make_records(2), tmp_path)
     cells = compress(

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
     "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
-    "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json",
+    "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json", "group-cells.parquet",
 }  # fmt: skip
 
 
@@ -44,13 +44,18 @@ def last_run(runs: Path, pilot: str) -> Path:
     return runs / pilot / json.loads((runs / pilot / "latest.json").read_text())["run"]
 
 
+# A pilot on records that nobody here has, clustered by office, and one that is only described.
+SMALL, DESCRIBED = "JCPA", "TRAIN"
+
+
 @pytest.fixture(scope="module")
 def synthetic_runs(tmp_path_factory) -> Path:
-    """The Change Programme on a machine without data."""
+    """Two pilots on a machine without data."""
     runs = tmp_path_factory.mktemp("synthetic") / "runs"
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    done = sendap("run", "CP", "--runs-dir", str(runs), cwd=elsewhere)
+    done = sendap("run", SMALL, DESCRIBED, "--runs-dir", str(runs), "--jobs", "2", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
+    assert f"{SMALL}: " in done.stdout
     assert "synthetic data, not a finding" in done.stdout
     return runs
 
@@ -65,18 +70,18 @@ def real_runs(tmp_path_factory, real_data) -> Path:
 
 
 def test_a_run_is_whole(synthetic_runs):
-    folder = last_run(synthetic_runs, "CP")
+    folder = last_run(synthetic_runs, SMALL)
     assert {path.name for path in folder.iterdir()} == FILES
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["synthetic"] is True
     assert set(manifest["outputs"]) == FILES - {"manifest.json"}
     assert manifest["run"] == folder.name
-    assert set(manifest["inputs"]) >= {"SYNTHETIC-DATA.json", "lait/lait_send_absence_exclusion_long.csv.gz"}
+    assert {"SYNTHETIC-DATA.json", f"rollouts/{SMALL.lower()}.csv"} <= set(manifest["inputs"])
     assert not list(synthetic_runs.rglob("*.tmp"))
 
 
 def test_everything_made_from_synthetic_data_says_so(synthetic_runs):
-    folder = last_run(synthetic_runs, "CP")
+    folder = last_run(synthetic_runs, SMALL)
     assert Cells.read(folder / "cells.parquet").synthetic
     assert Estimates.read(folder / "estimates.parquet").frame["synthetic"].all()
     assert json.loads((folder / "summary.json").read_text())["synthetic"] is True
@@ -85,32 +90,46 @@ def test_everything_made_from_synthetic_data_says_so(synthetic_runs):
         assert "ynthetic data, not a finding" in text
 
 
-def test_nothing_is_found_where_nothing_was_planted(synthetic_runs):
-    """At 5%, 13 outcomes give about one false alarm, and more than four in one run in three hundred."""
-    frame = Estimates.read(last_run(synthetic_runs, "CP") / "estimates.parquet").frame
+def test_what_was_planted_is_found_and_nothing_else(synthetic_runs):
+    folder = last_run(synthetic_runs, SMALL)
+    planted = Cells.read(folder / "cells.parquet").metadata["planted"]
+    assert len(planted) == 1
+    frame = Estimates.read(folder / "estimates.parquet").frame
     chosen = frame[
         frame["headline"]
         & (frame["estimator"] == "group_time")
         & (frame["term"] == "overall")
         & (frame["contrast"] == MAIN)
-    ]
-    assert len(chosen) == 13
-    assert ((chosen["ci_low"] > 0) | (chosen["ci_high"] < 0)).sum() <= 4
+    ].set_index("outcome")
+    assert len(chosen) == 3
+    for outcome, row in chosen.iterrows():
+        assert row["ci_low"] <= planted.get(outcome, 0.0) <= row["ci_high"], outcome
+    assert "The effect that is in them" in json.dumps(nbformat.read(folder / "data.ipynb", 4))
+
+
+def test_a_described_pilot_claims_no_effect(synthetic_runs):
+    folder = last_run(synthetic_runs, DESCRIBED)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["kind"] == "description"
+    assert summary["confidence"] == "Not an impact estimate"
+    assert summary["synthetic"] is False  # nothing was measured, so nothing was invented
+    assert not (folder / "estimates.parquet").exists()
+    assert "Not an impact estimate" in json.dumps(nbformat.read(folder / "board.ipynb", 4))
 
 
 def test_unchanged_work_is_not_done_again(synthetic_runs):
-    folder = last_run(synthetic_runs, "CP")
+    folder = last_run(synthetic_runs, SMALL)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    done = sendap("run", "CP", "--runs-dir", str(synthetic_runs))
+    done = sendap("run", SMALL, "--runs-dir", str(synthetic_runs))
     assert done.returncode == 0, done.stderr
     assert "nothing has changed" in done.stdout
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_the_same_inputs_give_the_same_bytes(synthetic_runs, tmp_path):
-    done = sendap("run", "CP", "--runs-dir", str(tmp_path / "again"))
+    done = sendap("run", SMALL, "--runs-dir", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr
-    first, second = last_run(synthetic_runs, "CP"), last_run(tmp_path / "again", "CP")
+    first, second = last_run(synthetic_runs, SMALL), last_run(tmp_path / "again", SMALL)
     assert first.name == second.name
     for name in ("cells.parquet", "estimates.parquet", "estimates.csv", "summary.json", "trends.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
@@ -128,19 +147,19 @@ def test_a_stopped_run_leaves_the_last_good_one_and_no_half(synthetic_runs, tmp_
     environment = {**os.environ, "SENDAP_HOME": str(ROOT)}
     environment.pop("SENDAP_DATA", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "sendap.cli", "run", "CP", "--runs-dir", str(runs)],
+        [sys.executable, "-m", "sendap.cli", "run", SMALL, "--runs-dir", str(runs)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(runs.glob("CP/.*.tmp")) and time.monotonic() < deadline:
+    while not list(runs.glob(f"{SMALL}/.*.tmp")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert list(runs.glob("CP/.*.tmp")), "the run never began"
+    assert list(runs.glob(f"{SMALL}/.*.tmp")), "the run never began"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command again" in errors
     assert "Traceback" not in errors
-    assert list((runs / "CP").iterdir()) == []
+    assert list((runs / SMALL).iterdir()) == []
 
 
 def test_a_notebook_opened_by_hand_works_with_its_defaults(tmp_path):

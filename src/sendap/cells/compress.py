@@ -8,7 +8,7 @@ footers; for records of any other kind one short query finds it first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,7 @@ def compress(
     table: str | None = None,
     engine: str | None = None,
     metadata: Mapping[str, object] | None = None,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> Cells:
     """Cells of all records: one row for each outcome, cluster, period and combination of strata.
 
@@ -68,6 +69,8 @@ def compress(
         See ``sendap.cells.engines.connect``. Not used for Ibis tables and connections, which bring their own.
     metadata
         Kept with the cells, for example ``{"protocol_hash": ...}``.
+    tell
+        Called before each step with what it does, for whoever is waiting.
 
     Raises
     ------
@@ -80,7 +83,9 @@ def compress(
     infos = dict(outcomes) if isinstance(outcomes, Mapping) else {name: OutcomeInfo() for name in _names(outcomes)}
     request = Request(cluster, period, cohort, tuple(infos), _names(strata), _names(covariates), weights, unit)
     kept = _check_request(request, margins)
+    tell("opening the records")
     with open_records(table_or_path, table=table, engine=engine) as records:
+        many = "all records" if records.rows is None else f"{records.rows:,} records"
         check_columns(records, request.columns)
         check_types(
             records,
@@ -91,12 +96,15 @@ def compress(
         )
         bounds = find_bounds(records, request)
         expression, totals = statement(records.table, request, bounds)
+        tell(f"adding up {many}")
         with plain_errors(records.label):
             wide = run(records, expression, request, kept)
         _refuse(records, request, wide, kept)
         if unit is not None:
+            tell(f"looking for repeats in {many}")
             check_unit_period(records, unit, period)
         about = _about(records, request, wide, kept, metadata)
+    tell("putting the cells in order")
     frame = _long(wide, request, totals, bounds)
     clusters = pd.DataFrame({"cluster": sorted(frame["cluster"].unique())})
     return Cells(frame, infos, request.strata, request.covariates, clusters, about)
@@ -147,7 +155,7 @@ def _refuse(records: Records, request: Request, wide: pd.DataFrame, kept: Sequen
                 "record needs one: zero leaves it out."
             )
     if request.cohort:
-        starts = one[["g0", "cohort"]].drop_duplicates().groupby("g0").size()
+        starts = one[["g0", "cohort"]].drop_duplicates().groupby("g0", observed=True).size()
         wrong = starts > 1
         if wrong.any():
             raise DataError(
@@ -184,10 +192,16 @@ def _long(
     """One row for each outcome and cell, sorted, from one row for each cell."""
 
     def total(name: str) -> np.ndarray:
-        parts = (wide[f"{name}_{bits}"].fillna(0).to_numpy(dtype=np.int64) for bits in ("upper", "lower"))
+        parts = (wide[f"{name}_{bits}"].to_numpy() for bits in ("upper", "lower"))
         return restore(*parts, largest=totals[name])
 
-    keys = {"cluster": wide["g0"], "period": wide["g1"].astype("int64")}
+    labels = wide["g0"]
+    keys = {
+        "cluster": labels.astype(labels.cat.categories.dtype)
+        if isinstance(labels.dtype, pd.CategoricalDtype)
+        else labels,
+        "period": wide["g1"].astype("int64"),
+    }
     for i, stratum in enumerate(request.strata, 2):
         keys[stratum] = _strata_text(wide[f"g{i}"], wide[f"all{i}"], stratum)
     cohort = wide["cohort"].astype(float) if request.cohort else np.nan

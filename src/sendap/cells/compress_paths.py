@@ -121,7 +121,7 @@ def compress_paths(
         about = dict(metadata or {})
         about["synthetic"] = bool(about.get("synthetic", False)) or records.synthetic
         about["sources"] = [*about.get("sources", []), *records.sources]  # type: ignore[misc]
-    clusters = areas.groupby("c", sort=True)["cohort_low"].first().astype(float)
+    clusters = areas.groupby("c", sort=True)["low"].first().astype(float)
     return PathCells(
         frame=_together([frame for frame, _ in made], list(infos)),
         outcomes=infos,
@@ -148,25 +148,26 @@ def _parts(columns: _Columns, outcomes: Mapping[str, OutcomeInfo]) -> list[str]:
 def _areas(records: Records, columns: _Columns) -> pd.DataFrame:
     """One row for each cluster and period that the records hold, with what the refusals need."""
     source = records.table
-    start = cohort_start(source, columns.cohort)
-    parts = {
-        "n": source.count(),
-        "cohort_low": start.min(),
-        "cohort_high": start.max(),
-        "cohort_n": start.count(),
-        "no_unit": source[columns.unit].isnull().sum(),
-    }
+    parts = {"n": source.count(), "unit_n": source[columns.unit].count()}
     if columns.weights:
         parts["weights_n"] = number(source, columns.weights).count()
-    grouped = source.group_by(c=source[columns.cluster], t=source[columns.period]).aggregate(**parts)
-    return grouped.to_pandas().sort_values(["t", "c"], ignore_index=True)
+    # The start is the same in a whole cluster, so as a key it makes no more groups, and where it isn't, it shows.
+    keys = {"c": source[columns.cluster], "t": source[columns.period], "start": cohort_start(source, columns.cohort)}
+    found = source.group_by(**keys).aggregate(**parts).to_pandas()
+    found["start_n"] = found["n"].where(found["start"].notna(), 0)
+    sums = dict.fromkeys([*parts, "start_n"], "sum")
+    grouped = found.groupby(["c", "t"], dropna=False, as_index=False, observed=True)
+    areas = grouped.agg(
+        **{name: (name, how) for name, how in sums.items()}, low=("start", "min"), high=("start", "max")
+    )
+    return areas.sort_values(["t", "c"], ignore_index=True)
 
 
 def _refuse(records: Records, columns: _Columns, areas: pd.DataFrame, bounds: Mapping[str, Bounds]) -> None:
     """Refuse what the look at the areas found. Raises DataError."""
     if areas.empty:
         raise DataError(f"{records.label} holds no records.")
-    check_known(records, columns.unit, int(areas["no_unit"].sum()))
+    check_known(records, columns.unit, int((areas["n"] - areas["unit_n"]).sum()))
     check_known(records, columns.cluster, int(areas.loc[areas["c"].isna(), "n"].sum()))
     check_known(records, columns.period, int(areas.loc[areas["t"].isna(), "n"].sum()))
     if columns.weights:
@@ -175,7 +176,7 @@ def _refuse(records: Records, columns: _Columns, areas: pd.DataFrame, bounds: Ma
             example = rows_where(records, lambda t: number(t, columns.weights) <= 0)
             raise DataError(f"{example}: a weight in '{columns.weights}' is zero or less. Leave such records out.")
     by_cluster = areas.groupby("c").agg(
-        low=("cohort_low", "min"), high=("cohort_high", "max"), known=("cohort_n", "sum"), n=("n", "sum")
+        low=("low", "min"), high=("high", "max"), known=("start_n", "sum"), n=("n", "sum")
     )
     known = by_cluster["known"].astype("int64")
     wrong = (known > 0) & ((known < by_cluster["n"]) | (by_cluster["low"] != by_cluster["high"]))
@@ -194,14 +195,13 @@ def _one_outcome(
     for attempt in range(ATTEMPTS):
         with plain_errors(records.label):
             found, pupils = _sums(records, columns, areas, outcome, bounds, seed=attempt)
-        found["period"] = areas["t"].to_numpy()[found["area"]]
         starts = np.flatnonzero(np.r_[True, found["key"][1:] != found["key"][:-1]]) if pupils else np.array([], int)
         length = np.diff(np.r_[starts, len(found["key"])])
         size = found["n"][starts]
         # No pupil is counted twice in a period, so these hold only if every path's pupils are all in all its rows:
         # were some missing from one, or split over two areas, no row could hold the whole number.
         if (found["n"] == np.repeat(size, length)).all() and size.sum() == pupils:
-            return _frame(outcome, found, starts, length, areas["c"])
+            return _frame(outcome, found, starts, length, areas)
     raise DataError(f"{records.label}: the paths of '{outcome}' can't be told apart. Check that records don't change.")
 
 
@@ -229,11 +229,11 @@ def _sums(
     keyed = plain.join(keys, ["c", "t"])
     by_pupil: dict[str, ir.Scalar] = {"key": bit_xor(keyed.y.isnull().ifelse(ibis.null("int64"), keyed.key))}
     if areas["t"].nunique() <= WIDEST_SPAN:
-        by_pupil |= {"records": keyed.count(), "seen": bit_or(keyed.bit)}
+        by_pupil["repeated"] = keyed.count() != bit_count(bit_or(keyed.bit))
     else:
         check_unit_period(records, columns.unit, columns.period)
     if columns.weights:
-        by_pupil |= {"lightest": keyed.w.min(), "heaviest": keyed.w.max()}
+        by_pupil["changing"] = keyed.w.min() != keyed.w.max()
     with _held(records, keyed.group_by("u").aggregate(**by_pupil)) as pupils:
         count = _check_pupils(records, columns, pupils)
         placed = plain.join(keys.select("c", "t", "area"), ["c", "t"])
@@ -243,11 +243,8 @@ def _sums(
 
 def _check_pupils(records: Records, columns: _Columns, pupils: ir.Table) -> int:
     """How many pupils have a known outcome. Raises DataError for repeated periods and changing weights."""
-    checks = {"known": pupils.key.count()}
-    if "seen" in pupils.columns:
-        checks["repeated"] = (pupils.records != bit_count(pupils.seen)).sum()
-    if columns.weights:
-        checks["changing"] = (pupils.lightest != pupils.heaviest).sum()
+    wrong = [name for name in ("repeated", "changing") if name in pupils.columns]
+    checks = {"known": pupils.key.count(), **{name: pupils[name].sum() for name in wrong}}
     found = pupils.aggregate(**checks).to_pandas().fillna(0).iloc[0]
     if found.get("repeated"):
         check_unit_period(records, columns.unit, columns.period)
@@ -270,10 +267,9 @@ def _add_up(known: ir.Table, columns: _Columns, reach: float, bounds: Mapping[st
     for name, (value, largest) in values.items():
         sums[f"{name}_upper"], sums[f"{name}_lower"] = exact_sums(value, largest=largest)
     rows = known.group_by(["key", "area"]).aggregate(**sums).order_by(["key", "area"]).to_pyarrow()
-    whole = {name: rows[name].to_numpy() for name in rows.column_names}
-    found = {"key": whole["key"], "area": whole["area"], "n": whole["n"], "weight": whole["n"].astype(float)}
+    found = {name: rows[name].to_numpy() for name in rows.column_names}
     for name, (_, largest) in values.items():
-        found[name] = restore(whole[f"{name}_upper"], whole[f"{name}_lower"], largest=largest)
+        found[name] = restore(found.pop(f"{name}_upper"), found.pop(f"{name}_lower"), largest=largest)
     return found
 
 
@@ -311,31 +307,33 @@ def _keys(records: Records, areas: pd.DataFrame, plain: ir.Table, seed: int) -> 
 
 
 def _frame(
-    outcome: str, found: dict[str, np.ndarray], starts: np.ndarray, length: np.ndarray, labels: pd.Series
+    outcome: str, found: dict[str, np.ndarray], starts: np.ndarray, length: np.ndarray, areas: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """Rows of the paths with two periods or more, in order, and the counts of all."""
-    size = found["n"][starts]
+    size, records = found["n"][starts], int(found["n"].sum())
     several = length > 1
     kept = np.repeat(several, length)
-    path = np.repeat(np.cumsum(several) - 1, length)[kept]
-    codes, clusters = pd.factorize(labels, sort=True)
-    cluster = codes[found["area"][kept]]
+    path = np.repeat(np.arange(several.sum(), dtype="int32"), length[several])
+    area, n = found["area"][kept], found["n"][kept]
+    codes, clusters = pd.factorize(areas["c"], sort=True)
+    cluster = codes[area]
     moved = np.zeros(int(several.sum()), dtype=bool)
     moved[path[1:][(path[1:] == path[:-1]) & (cluster[1:] != cluster[:-1])]] = True
     frame = pd.DataFrame(
         {
             "outcome": pd.Categorical.from_codes(np.zeros(len(path), dtype="int8"), [outcome]),
-            "path": path.astype("int32"),
-            "period": found["period"][kept].astype("int64"),
+            "path": path,
+            "period": areas["t"].to_numpy(dtype="int64")[area],
             "cluster": pd.Categorical.from_codes(cluster, clusters),
-            "n": found["n"][kept],
-            "weight": found["weight"][kept],
+            "n": n,
+            "weight": found["weight"][kept] if "weight" in found else n.astype(float),
             "sum": found["sum"][kept],
-        }
+        },
+        copy=False,
     )
     counts = (
         outcome,
-        int(found["n"].sum()),
+        records,
         int(size.sum()),
         int(size[~several].sum()),
         int(several.sum()),

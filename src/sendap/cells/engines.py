@@ -8,17 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import ibis
 from ibis.backends import BaseBackend
+from ibis.backends.duckdb import Backend as DuckDB
 
 from sendap.errors import DataError, UsageError
+from sendap.files import scratch
 
-MEMORY_LIMIT = "3GB"
+MEMORY_LIMIT = "2GB"
 """What DuckDB may hold before it writes to a temporary folder. The process itself needs some 0.5 GB more."""
 
 SPARK_PARTITIONS = 8
 """Shuffle partitions of local Spark: cells are few, and Spark's own 200 cost more than the work."""
 
+SLOW_RULE = "partial_aggregate_pushdown"
+"""A rule of DuckDB 2 that groups records by pupil and period before it joins them: as many groups as records."""
 
 OUR_FAULT = ("Binder", "Parse", "Catalog", "Internal", "Analysis", "NotImplemented")
 """Kinds of engine errors that speak of the statement, not of the data: they are passed on as they are."""
@@ -34,8 +39,8 @@ def connect(engine: str | None) -> Iterator[BaseBackend]:
     Raises UsageError for an engine that isn't known or isn't installed.
     """
     if engine is None or engine == "duckdb":
-        with tempfile.TemporaryDirectory(prefix="sendap-") as spill:
-            con = ibis.duckdb.connect(memory_limit=MEMORY_LIMIT, temp_directory=spill)
+        with scratch("sendap-engine") as spill:
+            con = open_duckdb(temp_directory=str(spill))
             try:
                 yield con
             finally:
@@ -59,6 +64,19 @@ def connect(engine: str | None) -> Iterator[BaseBackend]:
         )
 
 
+def open_duckdb(path: Path | None = None, **config: str) -> DuckDB:
+    """DuckDB in memory, or a database that's read and never written, within the limit of memory."""
+    connection = duckdb.connect(
+        ":memory:" if path is None else str(path),
+        read_only=path is not None,
+        config={"memory_limit": MEMORY_LIMIT, **config},
+    )
+    rules = {name for (name,) in connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()}
+    if SLOW_RULE in rules:
+        connection.execute(f"SET disabled_optimizers = '{SLOW_RULE}'")
+    return DuckDB.from_connection(connection)
+
+
 def _spark(engine: str) -> BaseBackend:
     try:
         from pyspark.sql import SparkSession
@@ -66,7 +84,7 @@ def _spark(engine: str) -> BaseBackend:
         raise UsageError("Spark isn't installed. Add it with: pip install 'sendap[spark]'.") from None
     active = SparkSession.getActiveSession()
     if active is None:
-        scratch = Path(tempfile.gettempdir()) / "sendap-spark"
+        warehouse = Path(tempfile.gettempdir()) / "sendap-spark"
         active = (
             SparkSession.builder.master("local[*]" if engine == "spark" else engine)
             .appName("sendap")
@@ -76,7 +94,7 @@ def _spark(engine: str) -> BaseBackend:
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.sql.session.timeZone", "UTC")
             .config("spark.sql.shuffle.partitions", str(SPARK_PARTITIONS))
-            .config("spark.sql.warehouse.dir", str(scratch))
+            .config("spark.sql.warehouse.dir", str(warehouse))
             .getOrCreate()
         )
         active.sparkContext.setLogLevel("ERROR")

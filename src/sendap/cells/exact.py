@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import numpy as np
 
@@ -61,12 +62,18 @@ def shift_for(largest: float) -> int:
     return min(BITS - math.frexp(largest)[1], MOST_SHIFT)
 
 
+@ibis.udf.agg.builtin(name="sum", signature=((dt.int32,), dt.Decimal(38, 0)))
+def _wide_sum(value):  # type: ignore[no-untyped-def]
+    """The engine's own sum, without the claim that it has 64 bits: DuckDB's has 128, and must be cut to 64 itself."""
+
+
 def exact_sums(value: ir.FloatingColumn, *, largest: float) -> tuple[ir.IntegerScalar, ir.IntegerScalar]:
     """The sums of the upper and of the lower bits of a column, as whole numbers; ``restore`` puts them together."""
     scale = ibis.literal(2.0 ** shift_for(largest), type="float64")
     whole = (value * scale).floor().cast("int64")
-    upper, lower = whole >> LOWER_BITS, whole & (2**LOWER_BITS - 1)
-    return upper.sum().cast("int64"), lower.sum().cast("int64")
+    # Both parts have 32 bits, and for those an engine keeps half the memory in each group.
+    upper, lower = (whole >> LOWER_BITS).cast("int32"), (whole & (2**LOWER_BITS - 1)).cast("int32")
+    return _wide_sum(upper).cast("int64"), _wide_sum(lower).cast("int64")
 
 
 def restore(upper: np.ndarray, lower: np.ndarray, *, largest: float) -> np.ndarray:
@@ -76,4 +83,5 @@ def restore(upper: np.ndarray, lower: np.ndarray, *, largest: float) -> np.ndarr
     """
     carried = upper + (lower >> LOWER_BITS)
     left = lower & (2**LOWER_BITS - 1)
-    return np.ldexp(np.ldexp(carried.astype(float), LOWER_BITS) + left, -shift_for(largest))
+    # Multiplying by a power of two is what ldexp does, in a fraction of its time.
+    return (carried * 2.0**LOWER_BITS + left) * 2.0 ** -shift_for(largest)

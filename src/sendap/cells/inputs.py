@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
 
-from sendap.cells.engines import MEMORY_LIMIT, connect, plain_errors
+from sendap.cells.engines import connect, open_duckdb, plain_errors
 from sendap.cells.exact import Bounds
 from sendap.errors import DataError, UsageError, did_you_mean
 from sendap.files import sha256
@@ -118,7 +117,7 @@ def _from_database(path: Path, table: str | None, engine: str | None) -> Iterato
     if not path.is_file():
         raise DataError(f"{path} doesn't exist. Expected a DuckDB database.")
     with plain_errors(str(path)):
-        con = ibis.duckdb.connect(path, read_only=True, memory_limit=MEMORY_LIMIT)
+        con = open_duckdb(path)
     try:
         records = _named_table(con, table, str(path))
         yield Records(records, con, f"{path}, table '{records.get_name()}'", sources=(_fingerprint(path, path.parent),))
@@ -163,7 +162,8 @@ def _from_files(paths: list[Path], base: Path, con: BaseBackend) -> Records:
     parquet = paths[0].name.endswith(PARQUET)
     footers = [read_footer(path) for path in paths] if parquet else []
     check_same_columns(paths, footers)
-    hive = any("=" in part for path in paths for part in path.relative_to(base).parts[:-1])
+    below = [path.relative_to(base) if path.is_relative_to(base) else path for path in paths]
+    hive = any("=" in part for path in below for part in path.parts[:-1])
     with plain_errors(label):
         if con.name == "duckdb":
             table = con.read_parquet(names, hive_partitioning=hive) if parquet else con.read_csv(names, header=True)

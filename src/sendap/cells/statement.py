@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot as sg
 import sqlglot.expressions as sge
 
@@ -151,7 +154,7 @@ def run(records: Records, expression: ir.Table, request: Request, kept: Sequence
     key_of = {stratum: f"g{i}" for i, stratum in enumerate(request.strata, 2)}
     flag_of = {stratum: f"all{i}" for i, stratum in enumerate(request.strata, 2)}
     if list(kept) == [request.strata]:
-        return expression.to_pandas().assign(**dict.fromkeys(flag_of.values(), 0))
+        return as_frame(expression.to_pyarrow()).assign(**dict.fromkeys(flag_of.values(), 0))
     dialect = records.backend.dialect
     tree = sg.parse_one(str(records.backend.compile(expression)), dialect=dialect)
     grouped = {item.alias_or_name: item.unalias() for item in tree.expressions}
@@ -174,4 +177,22 @@ def run(records: Records, expression: ir.Table, request: Request, kept: Sequence
         )
         tree = tree.select(value.as_(flag), copy=False)
     schema = expression.schema() | ibis.schema(dict.fromkeys(flag_of.values(), "int64"))
-    return records.backend.sql(tree.sql(dialect=dialect), schema=schema).to_pandas()
+    return as_frame(records.backend.sql(tree.sql(dialect=dialect), schema=schema).to_pyarrow())
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """What the engine found as a frame: categories for text and groups, zero for sums of nothing.
+
+    Through Ibis a column with a missing value would become a list of Python objects first, one by one.
+    """
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_integer(column.type) and name.endswith(("_upper", "_lower")):
+            columns[name] = pc.fill_null(column, 0).to_numpy()
+        elif pa.types.is_floating(column.type) or (not column.null_count and pa.types.is_integer(column.type)):
+            columns[name] = column.to_numpy()
+        elif pa.types.is_null(column.type):
+            columns[name] = np.full(len(column), None, dtype=object)
+        else:
+            columns[name] = column.dictionary_encode().to_pandas()
+    return pd.DataFrame(columns, copy=False)

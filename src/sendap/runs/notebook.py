@@ -20,7 +20,7 @@ def execute(source: str, target: str, pilot: str, run: str) -> None:
     papermill.execute_notebook(
         source,
         target,
-        parameters={"pilot": pilot, "run": run},
+        parameters={first_parameter(source): pilot, "run": run},
         kernel_name="python3",
         progress_bar=False,
         log_output=False,
@@ -28,6 +28,15 @@ def execute(source: str, target: str, pilot: str, run: str) -> None:
         start_timeout=120,
         execution_timeout=CELL_LIMIT_SECONDS,
     )
+
+
+def first_parameter(source: str) -> str:
+    """What the notebook calls the first of its two parameters: "pilot", or "report" in one that no pilot has."""
+    import nbformat
+
+    cells = nbformat.read(source, as_version=4).cells
+    tagged = next((each for each in cells if "parameters" in each.metadata.get("tags", ())), None)
+    return tagged.source.split("=")[0].strip() if tagged is not None else "pilot"
 
 
 def main(arguments: list[str]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -49,8 +50,20 @@ def read_series(catalog: Catalog, dataset_id: str, series_id: str, data_dir: Pat
     """
     dataset = catalog.dataset(dataset_id)
     series = dataset.find_series(series_id)
-    described = dataset.file(series.file)
     path = locate(dataset, series.file, data_dir)
+    state = path.stat()
+    found = _remembered_series(catalog, dataset_id, series_id, path, state.st_mtime_ns, state.st_size)
+    return replace(found, frame=found.frame.copy(), set_aside=found.set_aside.copy())
+
+
+@lru_cache(maxsize=256)
+def _remembered_series(
+    catalog: Catalog, dataset_id: str, series_id: str, path: Path, modified: int, size: int
+) -> MeasuredSeries:
+    """Many pilots share few series: each is read and checked once while its file stays the same."""
+    dataset = catalog.dataset(dataset_id)
+    series = dataset.find_series(series_id)
+    described = dataset.file(series.file)
     if dataset.reader == "ees":
         rows = _from_ees(catalog, dataset, series, path)
     elif dataset.reader == "lait":

@@ -73,7 +73,8 @@ def _values(shape: tuple[float, float, float], areas: int, years: int, generator
     course = steps.copy()
     for year in range(1, years):
         course[:, year] = 0.6 * course[:, year - 1] + steps[:, year]
-    return np.clip(level + course, centre * 0.05, centre * 2.5)
+    found = level + course
+    return np.clip(found, centre * 0.05, centre * 2.5) if centre > 0 else found  # scores around zero have no floor
 
 
 def _csv(frame: pd.DataFrame, path: Path) -> None:

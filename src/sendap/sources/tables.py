@@ -43,7 +43,7 @@ def read_text(path: Path, **options: object) -> pd.DataFrame:
     return _remembered(path, state.st_mtime_ns, state.st_size).copy()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=12)
 def _remembered(path: Path, modified: int, size: int) -> pd.DataFrame:
     """One long table holds many series: read once while it stays the same."""
     return _read_text(path)
