@@ -1,5 +1,5 @@
 # Everything a newcomer needs. Each target sets up what it needs first.
-#   make site    evaluate and build the site (SENDAP_DATA=folder for real data, else synthetic)
+#   make site    evaluate and build the site (SENDAP_DATA=folder for real data, else synthetic; PILOTS=--all for all)
 #   make test    run the tests
 #   make lab     open the notebooks in JupyterLab
 PYTHON ?= python3
@@ -7,6 +7,7 @@ BIN := .venv/bin
 RUNS := runs
 SITE := _site
 JOBS ?= 2
+PILOTS ?= CP SV
 
 .PHONY: site test lab check lint bench calibration lock spark clean help
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ help:
 	@touch $@
 
 site: .venv/ready
-	$(BIN)/sendap run --runs-dir $(RUNS) --jobs $(JOBS)
+	$(BIN)/sendap run $(PILOTS) --runs-dir $(RUNS) --jobs $(JOBS)
 	$(BIN)/sendap publish --runs-dir $(RUNS) --out $(SITE)
 
 test: .venv/ready

@@ -286,7 +286,7 @@ def test_an_unknown_pilot_is_wrong_use(sendap, stand_in):
     refused(done, "There is no pilot 'XX'.", code=2)
 
 
-@pytest.mark.parametrize("command", [("check",), ("run", "--runs-dir", "runs"), ("pilots",)])
+@pytest.mark.parametrize("command", [("check",), ("run", "CP", "--runs-dir", "runs"), ("pilots",)])
 def test_a_data_folder_that_does_not_exist_is_wrong_use(sendap, tmp_path, command):
     done = sendap(*command, data=tmp_path / "nowhere")
     refused(done, f"The data folder {tmp_path / 'nowhere'} doesn't exist. Correct --data-dir or SENDAP_DATA", code=2)

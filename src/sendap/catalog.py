@@ -21,11 +21,16 @@ __all__ = [
 
 
 class Break(Described):
-    """A date after which a series no longer measures what it did before."""
+    """A date after which a series no longer measures what it did before.
+
+    ``touches`` names the sources that it falls on: codes of the register of pilots, or finer names; ``areas`` for
+    published series by local authority, ``ethnic groups`` for records that are split by ethnic group.
+    """
 
     id: str
     what: str
     from_month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    touches: tuple[str, ...] = ()
 
     @property
     def month(self) -> Month:

@@ -57,18 +57,22 @@ def check(
 
 @app.command()
 def run(
-    pilots: Annotated[list[str] | None, typer.Argument(help="Pilots to run; all without one.")] = None,
+    pilots: Annotated[list[str] | None, typer.Argument(help="Pilots to run.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every pilot.")] = False,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Pilots at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Run again even where nothing has changed.")] = False,
 ) -> None:
     """Execute the notebooks of each pilot. Unchanged work isn't done again."""
+    from sendap.errors import UsageError
     from sendap.progress import Steps
     from sendap.protocol import known_pilots
     from sendap.runs.execute import run_pilots
     from sendap.workspace import Workspace
 
+    if bool(pilots) == every:
+        raise UsageError("Name the pilots to run, or give --all. `sendap pilots` lists them.")
     workspace = Workspace.find(data_dir)
     chosen = [name.upper() for name in pilots] if pilots else known_pilots(workspace.analysis)
     try:

@@ -22,7 +22,7 @@ METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3"},
     "papermill": {"output_path": "/secret/path"},
 }
-PAGES_OF_THE_ROOT = ("_quarto.yml", "index.qmd", "methods.qmd", "reproduce.qmd", "benchmarks.qmd")
+PAGES_OF_THE_ROOT = ("_quarto.yml", *(path.name for path in sorted(Path(__file__).resolve().parents[2].glob("*.qmd"))))
 
 
 def make_workspace(folder: Path) -> Workspace:

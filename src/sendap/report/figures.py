@@ -23,7 +23,7 @@ from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.report import style
 from sendap.report.output import Html
-from sendap.report.tables import table
+from sendap.report.tables import count, table
 
 _STYLE: dict[str, Any] = {**sns.axes_style("ticks"), **style.RC}
 ALT_LIMIT = 250  # characters; longer text belongs in the table beside the figure
@@ -233,7 +233,7 @@ def event_figure(
                 }
             ),
             "Method": rows["inference"].to_numpy(),
-            "Treated areas": rows["treated_clusters"].astype(int).to_numpy(),
+            "Treated areas": rows["treated_clusters"].map(count).to_numpy(),
         }
     )
     caption = (
@@ -292,8 +292,8 @@ def interval_figure(
             f"Estimate ({unit})": rows["estimate"].round(2).to_numpy(),
             "95% low": rows["ci_low"].round(2).to_numpy(),
             "95% high": rows["ci_high"].round(2).to_numpy(),
-            "Areas treated": rows["treated_clusters"].astype(int).to_numpy(),
-            "Areas in all": rows["clusters"].astype(int).to_numpy(),
+            "Areas treated": rows["treated_clusters"].map(count).to_numpy(),
+            "Areas in all": rows["clusters"].map(count).to_numpy(),
         }
     )
     caption = (

@@ -135,13 +135,18 @@ def estimate_columns(frame: pd.DataFrame, names: Mapping[str, str] | None = None
                 "Estimate": show(row["estimate"], places) if np.isfinite(row["estimate"]) else NOT_AVAILABLE,
                 "95% interval": interval(row["ci_low"], row["ci_high"], places),
                 "Method": METHOD_WORDS.get(row["inference"], row["inference"]),
-                "Areas treated": int(row["treated_clusters"]),
-                "Areas in all": int(row["clusters"]),
+                "Areas treated": count(row["treated_clusters"]),
+                "Areas in all": count(row["clusters"]),
                 "Years before": row["periods_before"],
                 "Years after": row["periods_after"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def count(value: float) -> int | str:
+    """A number of areas; a row that couldn't be estimated has none."""
+    return int(value) if np.isfinite(value) else NOT_AVAILABLE
 
 
 def estimates_table(frame: pd.DataFrame) -> str:

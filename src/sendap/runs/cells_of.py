@@ -10,6 +10,7 @@ import pandas as pd
 from sendap.adopters import starts_outside
 from sendap.catalog import Catalog
 from sendap.cells import Cells, OutcomeInfo
+from sendap.cells.moments import ALL
 from sendap.errors import Problems, SendapError
 from sendap.exposure import Cohorts, cohorts
 from sendap.places import BOUNDARY_RULE
@@ -120,13 +121,24 @@ def prepare(protocol: Protocol, catalog: Catalog, data_dir: Path) -> Prepared:
     }
     return Prepared(
         cells=replace(Cells.stack(parts), metadata=metadata),
-        groups=replace(Cells.stack(groups), metadata=metadata) if groups else None,
+        groups=replace(Cells.stack(_alike(groups)), metadata=metadata) if groups else None,
         anticipation=anticipation,
         coverage=pd.DataFrame(coverage),
         cohorts=pd.concat(tables, ignore_index=True),
         set_aside=pd.concat(aside, ignore_index=True),
         missing=pd.concat(missing, ignore_index=True),
     )
+
+
+def _alike(groups: list[Cells]) -> list[Cells]:
+    """The cells of several files of records under the same strata: one that a file lacks has only its total there."""
+    strata = tuple(dict.fromkeys(name for each in groups for name in each.strata))
+    return [
+        replace(
+            each, frame=each.frame.assign(**{name: ALL for name in strata if name not in each.strata}), strata=strata
+        )
+        for each in groups
+    ]
 
 
 def _with_cohorts(cells: Cells, assigned: Cohorts, excluded: set[str], outcome: Outcome) -> Cells:
