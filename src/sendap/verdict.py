@@ -212,7 +212,8 @@ def confidence(
     with their levels, as ``probed_threats`` gives them.
     """
     half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
-    ratio = half / smallest_effect if np.isfinite(half) else float("inf")
+    # Without a smallest effect there's nothing to be exact enough for.
+    ratio = half / smallest_effect if np.isfinite(half) and smallest_effect > 0 else float("inf")
     parts = (
         ("Design: areas compared before and after, not chosen at random", DESIGN_CAP),
         (

@@ -22,6 +22,9 @@ from sendap.verdict import amount, in_every_hundred
 INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals would contain the true effect."
 
 
+NO_GUARD = "No harm is looked for: the protocol names none that these data could show."
+
+
 def about(evaluated: Evaluated) -> Html:
     """Pilot, areas, dates, reach, stage."""
     found = facts(evaluated.protocol, synthetic=evaluated.synthetic)
@@ -197,9 +200,9 @@ def guards(evaluated: Evaluated) -> Html:
             }
         )
     unmeasured = [*(outcome.heading for outcome in evaluated.awaiting), *evaluated.protocol.not_yet_measured]
-    return Html(table(pd.DataFrame(rows), "Harms looked for", file=f"{evaluated.protocol.id.lower()}-harms.csv")) + (
-        paragraphs("Not measured yet: " + "; ".join(unmeasured) + ".") if unmeasured else Html("")
-    )
+    file = f"{evaluated.protocol.id.lower()}-harms.csv"
+    looked = Html(table(pd.DataFrame(rows), "Harms looked for", file=file)) if rows else paragraphs(NO_GUARD)
+    return looked + (paragraphs("Not measured yet: " + "; ".join(unmeasured) + ".") if unmeasured else Html(""))
 
 
 def cost(evaluated: Evaluated) -> Html:

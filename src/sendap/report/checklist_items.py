@@ -365,7 +365,6 @@ def breaks(evaluated: Evaluated) -> str:
     crossed = evaluated.protocol.breaks_crossed
     if not crossed:
         return "The window crosses none of the breaks in the catalogue."
-    _, series = series_of(evaluated.catalog, evaluated.protocol.primary)
-    own = [evaluated.catalog.breaks[name].what for name in series.breaks]
+    own = [evaluated.catalog.breaks[name].what for name in evaluated.breaks(evaluated.protocol.primary)]
     touched = f"The primary outcome crosses: {' '.join(own)}" if own else "The primary outcome crosses none of them."
     return f"{len(crossed)} breaks are crossed by some outcome; they are listed below. {touched}"

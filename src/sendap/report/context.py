@@ -16,7 +16,7 @@ from sendap.cells import Cells
 from sendap.comparison import ComparisonGroup
 from sendap.exposure import overlaps
 from sendap.probe import TrendCheck
-from sendap.protocol import Outcome, Protocol, series_of
+from sendap.protocol import Outcome, Protocol, breaks_between, series_of
 from sendap.results import MAIN
 from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact, probed_threats
 
@@ -120,16 +120,21 @@ class Evaluated:
             for area in rollout.areas
         }
         _, series = series_of(self.catalog, primary)
-        assert primary.smallest_effect is not None
+        least = primary.smallest_effect or (primary.guard.margin if primary.guard else None)
+        threats = probed_threats(self.probes.get(primary.id, {}), row, registered=self.protocol.registered)
+        if self.stands_in:
+            threats = (*threats, ("Other areas stand in for those that took part", "high"))
+        if not self.protocol.has_primary:
+            threats = (*threats, ("The main outcome isn't measured", "high"))
         possible = cover["known"] + cover["missing"]
         return confidence(
             row,
-            primary.smallest_effect,
+            least or 0.0,
             missing_share=float(cover["missing"] / possible) if possible else 1.0,
             overlap_share=len(own & others) / len(own),
             break_in_window=bool(series.breaks),
             breakdown=self.breakdown(primary),
-            more=probed_threats(self.probes.get(primary.id, {}), row, registered=self.protocol.registered),
+            more=threats,
         )
 
     def breakdown(self, outcome: Outcome) -> float | None:
@@ -143,6 +148,11 @@ class Evaluated:
         order = ("serious harm", "harm", "possible harm", "cannot tell", "no harm beyond the margin")
         found = [self.guard(outcome)[0] for outcome in self.of_family("guard")]
         return min(found, key=order.index) if found else ""
+
+    def breaks(self, outcome: Outcome) -> list[str]:
+        """Breaks in the data that the years of an outcome cross, by id: its own, and those of area boundaries."""
+        periods = self.cells.only(outcome.id).frame["period"].unique()
+        return list(breaks_between(self.catalog, outcome, [int(year) for year in periods]))
 
     def base_year_range(self, outcome: Outcome) -> tuple[float, float] | None:
         """Lowest and highest estimate over all base years, where they were computed."""

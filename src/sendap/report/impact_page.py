@@ -17,6 +17,7 @@ from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, event_figure, interval_figure
 from sendap.report.output import Html, bullets, paragraphs
 from sendap.report.probe_words import number, places_of, span
+from sendap.report.side_by_side import side_by_side
 from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS, NOT_AVAILABLE, estimate_columns, table
 from sendap.results import MAIN
 from sendap.verdict import in_every_hundred
@@ -84,13 +85,15 @@ def _ends(periods: tuple[int, ...]) -> tuple[int, ...]:
 
 def breaks(evaluated: Evaluated) -> Html:
     """Breaks in the data that the years compared cross, and which outcomes they touch."""
-    rows = []
-    for name in evaluated.protocol.breaks_crossed:
-        found = evaluated.catalog.breaks[name]
-        touched = [
-            outcome.heading for outcome in evaluated.outcomes if name in series_of(evaluated.catalog, outcome)[1].breaks
-        ]
-        rows.append({"Break": found.what, "From": found.month.words, "Outcomes": "; ".join(touched) or "none"})
+    crossed: dict[str, list[str]] = {}
+    for outcome in evaluated.outcomes:
+        for name in evaluated.breaks(outcome):
+            crossed.setdefault(name, []).append(outcome.heading)
+    known = evaluated.catalog.breaks
+    rows = [
+        {"Break": known[name].what, "From": known[name].month.words, "Outcomes": "; ".join(touched)}
+        for name, touched in sorted(crossed.items(), key=lambda each: known[each[0]].month)
+    ]
     if not rows:
         return paragraphs("No known break in the data lies in these years.")
     return Html(table(pd.DataFrame(rows), "Breaks in the data", file=f"{evaluated.protocol.id.lower()}-breaks.csv"))
@@ -298,21 +301,26 @@ def base_years(evaluated: Evaluated) -> Html:
 
 
 def sensitivity(evaluated: Evaluated) -> Html:
-    """The overall effect under other choices, for every outcome."""
+    """The overall effect under other choices: the primary outcome side by side, then every outcome."""
     frame = evaluated.estimates
     chosen = frame[frame["headline"] & (frame["term"] == "overall") & (frame["estimator"] != "two_by_two")]
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)
     shown.insert(1, "Estimator", [ESTIMATOR_WORDS[name] for name in chosen["estimator"]])
     shown.insert(2, "Comparison", chosen["contrast"].to_numpy())
-    return paragraphs(
+    words = paragraphs(
         "The headline comparison stands first for each outcome. If the others differ much from it, the result depends "
         "on a choice."
-    ) + Html(
-        table(
-            shown.drop(columns=["Years before", "Years after"]),
-            "Overall effects under other choices",
-            file=f"{evaluated.protocol.id.lower()}-sensitivity.csv",
+    )
+    return (
+        side_by_side(evaluated)
+        + words
+        + Html(
+            table(
+                shown.drop(columns=["Years before", "Years after"]),
+                "Overall effects under other choices",
+                file=f"{evaluated.protocol.id.lower()}-sensitivity.csv",
+            )
         )
     )
 

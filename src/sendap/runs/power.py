@@ -83,11 +83,10 @@ def plan_pilot(
     adopters = Adopters.of_content(protocol.programme, about)
     found: dict[str, PlannedPower] = {}
     reasons: dict[str, str] = {}
-    for outcome in protocol.outcomes:
-        if outcome.id not in cells.outcomes or outcome.id not in (outcomes or [outcome.id]):
-            continue
-        if not outcomes and outcome.family not in FAMILIES:
-            continue
+    measured = [each for each in protocol.outcomes if each.id in cells.outcomes]
+    # Where only exploratory outcomes can be read, they are all that there is to plan for.
+    planned = [each for each in measured if each.family in FAMILIES] or measured
+    for outcome in [each for each in measured if each.id in outcomes] if outcomes else planned:
         clean = clean_periods(protocol, outcome, adopters, cells, workspace)
         own = cells.only(outcome.id)
         # From here on, nothing that the programme could have touched is there to be seen.

@@ -67,6 +67,8 @@ def write_records(
             level += share[position]
     for series in dataset.series:
         assert series.value is not None
+        if series.file != file.name:
+            continue
         if series.value not in drawn:
             treated = _treated(series, clusters["cluster"], years, first_treated)[place, time]
             added = effects.get(series.id, 0.0) * treated
