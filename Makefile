@@ -9,7 +9,7 @@ SITE := _site
 JOBS ?= 2
 PILOTS ?= CP SV
 
-.PHONY: site test lab check lint bench calibration lock spark clean help
+.PHONY: site test lab check lint bench calibration known-effects lock spark clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -52,6 +52,11 @@ bench: .venv/ready $(BENCH)/peers/ready
 TRIALS ?= 400
 calibration: .venv/ready
 	$(BIN)/python -m benchmarks.calibration.run --data-dir $(or $(SENDAP_DATA),data) --trials $(TRIALS) --jobs $(JOBS)
+
+# Synthetic records with a planted effect, by the designs of four pilots: an hour. Stopped and run again, it goes on.
+SEEDS ?= 200
+known-effects: .venv/ready
+	$(BIN)/python -m benchmarks.known_effects.run --seeds $(SEEDS) --jobs $(JOBS)
 
 # Peers that can't share an environment with sendap.
 $(BENCH)/peers/ready: benchmarks/requirements.txt

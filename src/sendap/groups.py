@@ -236,19 +236,46 @@ def in_order(names: Iterable[object]) -> list[str]:
     return sorted({str(name) for name in names}, key=key)
 
 
+STRATA = {
+    "ethnicity": "ethnic group",
+    "sex": "sex",
+    "fsm": "free school meals",
+    "sen": "special educational needs",
+    "deprivation": "deprivation",
+    "idaci": "deprivation",
+    "phase": "type of school",
+    "year_group": "year group",
+    "cluster": "area",
+    "period": "year",
+}
+"""What a stratum of the cells is called in words."""
+
+
+def stratum_words(name: str) -> str:
+    return STRATA.get(name, name)
+
+
+_SEN_WORDS = {
+    "Special educational needs": "with special educational needs",
+    "No special educational needs": "without special educational needs",
+    "SEN support": "with SEN support",
+    "Statement or EHC plan": "with a statement or EHC plan",
+}
 _FSM_WORDS = {"Eligible": "eligible for free school meals", "Not eligible": "not eligible for free school meals"}
 
 
 def pupils_in(group: str, *, of: str = "ethnicity", who: str = "pupils") -> str:
     """How a sentence names the children of a group: "pupils from the Black Caribbean ethnic group"."""
     if group == UNKNOWN:
-        return f"{who} whose {of} isn't recorded"
+        return f"{who} whose {stratum_words(of)} isn't recorded"
     if of == "sex" and group in (MALE, FEMALE):
         return f"{group.lower()} {who}"
     if of == "fsm" and group in _FSM_WORDS:
         return f"{who} {_FSM_WORDS[group]}"
+    if of == "sen" and group in _SEN_WORDS:
+        return f"{who} {_SEN_WORDS[group]}"
     if of != "ethnicity":
-        return f"{who} in the group {group} ({of})"
+        return f"{who} in the group {group} ({stratum_words(of)})"
     if group == MIXED:
         return f"{who} with a Mixed ethnic background"
     if MINORS.get(group) == MIXED:

@@ -134,3 +134,17 @@ def test_small_groups_margins_and_rungs(records):
 
     with pytest.raises(DesignError, match="not crossed"):
         adjusted_gaps(replace(cells, frame=frame), by="g", reference="B", ladder={"M1": ("fsm",)})
+
+
+def test_the_last_rung_asks_another_question(records):
+    """Results at the end of the early years take away part of the pathway, so M3 stands apart and says so."""
+    draw = np.random.default_rng(3)
+    early = np.where(draw.random(len(records)) < np.where(records["g"] == "B", 0.7, 0.4), "good", "not yet")
+    cells = from_records(records.assign(eyfsp=early), strata=["g", "fsm", "eyfsp"])
+    found = ladder_for(cells, by="g")
+    assert found["M3"] == ("period", "fsm", "cluster", "eyfsp")
+    rows = adjusted_gaps(cells, by="g", reference="B", ladder={"M3": found["M3"]}, draws=5)
+    assert rows["note"].str.startswith("A different question").all()
+    assert "isn't the real gap" in rows["note"].iloc[0]
+    one_area = cells.filter(cluster=cells.frame["cluster"].iloc[0], period=[int(cells.frame["period"].iloc[0])])
+    assert ladder_for(one_area, by="g") == {"M0": (), "M2": ("fsm",), "M3": ("fsm", "eyfsp")}

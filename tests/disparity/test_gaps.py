@@ -205,3 +205,15 @@ def test_summary_by_hand():
     assert found.index_of_disparity == pytest.approx(0.4)
     assert found.theil == pytest.approx(0.5 * (1.25 * np.log(1.25) + 0.75 * np.log(0.75)))
     assert (found.groups, found.left_out) == (2, ("c", "Unknown"))
+
+
+def test_bootstrap_limits_of_few_areas_lie_where_t_puts_them():
+    """For a mean of twelve areas the widened percentiles are the t interval, but for the shape of so few."""
+    draw = np.random.default_rng(1)
+    values = draw.normal(0, 1, 12)
+    means = draw.choice(values, (200_000, 12)).mean(axis=1)
+    low, high = np.quantile(means, intervals.tails(0.95, 12))
+    half = stats.t.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
+    assert high - low == pytest.approx(2 * half, rel=0.03)
+    assert intervals.tails(0.95, 10**9) == pytest.approx([0.025, 0.975], abs=1e-8)
+    assert intervals.tails(0.95, 1) == [pytest.approx(0.025), pytest.approx(0.975)]

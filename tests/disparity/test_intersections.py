@@ -9,7 +9,7 @@ import statsmodels.formula.api as smf
 from disparity.made_groups import from_records, shares
 from scipy import optimize, special, stats
 
-from sendap.disparity.intersections import _mean_error, fit_component, intersections
+from sendap.disparity.intersections import _mean_error, area_under_curve, fit_component, intersections
 from sendap.disparity.random_logit import fit_logit
 from sendap.errors import DesignError, UsageError
 
@@ -153,3 +153,14 @@ def test_errors_are_those_of_the_mixed_model_equations():
         assert found.error**2 == pytest.approx(np.diag(inverse)[width:], rel=1e-6)
     both = np.concatenate([np.ones((12, 1)), np.eye(12)], axis=1)
     assert _mean_error(found, n) ** 2 == pytest.approx(np.diag(both @ inverse @ both.T), rel=1e-6)
+
+
+def test_the_area_under_the_curve_is_that_of_mann_and_whitney():
+    """Over every pair of a child with and one without the event, ties as a half."""
+    draw = np.random.default_rng(4)
+    n, score = draw.integers(1, 30, 9), np.round(draw.random(9), 1)
+    events = draw.binomial(n, 0.4)
+    yes, no = np.repeat(score, events), np.repeat(score, n - events)
+    pairs = stats.mannwhitneyu(yes, no).statistic / (len(yes) * len(no))
+    assert area_under_curve(score, events, n) == pytest.approx(pairs)
+    assert area_under_curve(np.ones(9), events, n) == pytest.approx(0.5)

@@ -55,5 +55,5 @@ def test_effects_by_quarter(panel, expected):
 
 
 def test_its_printed_error_is_refused_for_one_treated_state(panel):
-    with pytest.raises(UsageError, match="Only 1 treated cluster"):
+    with pytest.raises(UsageError, match="With 1 treated cluster"):
         infer(fit_two_way(panel), inference="crv1")

@@ -26,6 +26,7 @@ FILES = {
     "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
     "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
     "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json", "group-cells.parquet",
+    "groups.json",
 }  # fmt: skip
 
 

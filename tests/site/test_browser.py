@@ -25,7 +25,7 @@ def site(tmp_path_factory):
     make_run(folder / "runs", summary("SV", synthetic=True, guards=[]))
     index = publish(workspace, folder / "runs", folder / "out", renderer="preview")
     pages = sorted(path.relative_to(index.parent).as_posix() for path in index.parent.rglob("*.html"))
-    assert len(pages) == 12
+    assert len(pages) == 19
     return index.parent, pages
 
 

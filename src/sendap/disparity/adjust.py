@@ -22,6 +22,7 @@ import pandas as pd
 from sendap import groups
 from sendap.cells import Cells
 from sendap.disparity.gaps import choose_reference
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, rates
 from sendap.errors import UsageError
 
@@ -29,8 +30,11 @@ LADDER: dict[str, tuple[str, ...]] = {
     "M0": (),
     "M1": ("year_group", "sex", "period"),
     "M2": ("year_group", "sex", "period", "fsm", "idaci", "cluster"),
-    "M3": ("year_group", "sex", "period", "fsm", "idaci", "cluster", "prior_attainment"),
+    "M3": ("year_group", "sex", "period", "fsm", "idaci", "cluster", "prior_attainment", "eyfsp"),
 }
+BEFORE = ("prior_attainment", "eyfsp")
+"""What rung M3 adds: results at an earlier key stage, or at the end of the early years foundation stage."""
+
 """The ladder of the standard. ``ladder_for`` keeps what the cells hold."""
 
 QUESTIONS = {
@@ -44,16 +48,27 @@ STEPS, CLOSE, LIMIT, SOME = 60, 1e-10, 30.0, 1e-12
 
 
 def ladder_for(cells: Cells, *, by: str) -> dict[str, tuple[str, ...]]:
-    """The rungs that these cells can answer: strata they lack are dropped, and M3 without prior attainment."""
-    held = {*cells.strata, "cluster", "period"} - {by}
-    made = {name: tuple(each for each in factors if each in held) for name, factors in LADDER.items()}
-    if "prior_attainment" not in held:
-        made.pop("M3")
+    """The rungs that these cells can answer: strata not crossed with ``by`` are dropped, and M3 without prior results.
+
+    A rung that would adjust for nothing more than the one before it is left out.
+    """
+    crossed = [set(margin) for margin in cells.margins if by in margin]
+    held = (max(crossed, key=len) if crossed else set()) - {by}
+    if cells.frame["cluster"].nunique() > 1:
+        held.add("cluster")
+    if cells.frame["period"].nunique() > 1:
+        held.add("period")
+    made: dict[str, tuple[str, ...]] = {}
+    for name, factors in LADDER.items():
+        kept = tuple(each for each in factors if each in held)
+        if (name == "M3" and not set(BEFORE) & held) or kept in made.values():
+            continue
+        made[name] = kept
     return made
 
 
 @dataclass(frozen=True)
-class _Model:
+class CellModel:
     """Rows of cells: dummies (N by P, those of the groups but the reference first), records, rates and area (N each).
 
     ``apart`` gives each area an effect of its own; otherwise one constant serves all.
@@ -168,7 +183,9 @@ def adjusted_gaps(
     made = []
     for model, factors in ladder.items():
         drawn = _rung(frame, by, (named, *others), tuple(factors), area, copies, found.share)
-        made += _rows(model, tuple(factors), (named, *others), drawn, totals, level, threshold, found.scale)
+        made += _rows(
+            model, tuple(factors), (named, *others), drawn, totals, level, threshold, found.scale, len(clusters)
+        )
     return pd.DataFrame(made)
 
 
@@ -192,7 +209,7 @@ def _rung(
         for factor in others
         for name in sorted(frame[factor].unique())[1:]
     ]
-    model = _Model(
+    model = CellModel(
         dummies=np.concatenate([member[:, 1:], *(column[:, None] for column in columns)], axis=1),
         n=frame["observed"].to_numpy(),
         rate=frame["rate"].to_numpy(),
@@ -230,15 +247,15 @@ def _rows(
     level: float,
     threshold: int,
     scale: float,
+    areas: int,
 ) -> list[dict[str, object]]:
-    tails = [(1 - level) / 2, (1 + level) / 2]
     rows: list[dict[str, object]] = []
     for at, name in enumerate(names[1:], 1):
         few = bool(totals.loc[name, "observed"] < threshold)
         difference = scale * (drawn[:, at] - drawn[:, 0])
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(drawn[:, 0] > 0, drawn[:, at] / drawn[:, 0], np.nan)
-        bounds = [np.nanquantile(values[1:], tails) for values in (difference, ratio)]
+        bounds = [np.nanquantile(values[1:], tails(level, areas)) for values in (difference, ratio)]
         figures = {
             "rate": scale * drawn[0, at],
             "difference": difference[0],

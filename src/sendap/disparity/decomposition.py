@@ -13,6 +13,7 @@ import pandas as pd
 
 from sendap import groups
 from sendap.cells import Cells
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import THRESHOLD, rates
 from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError, did_you_mean
@@ -80,20 +81,26 @@ class PlaceParts:
         rows = self.frame[self.frame["part"] == name]
         return (rows if arm is None else rows[rows["arm"] == arm]).iloc[0]
 
-    def sentence(self, *, more: str = "areas with a higher rate", less: str = "areas with a lower rate") -> str:
+    def sentence(
+        self, *, more: str = "areas with a higher rate", less: str = "areas with a lower rate", who: str = "pupils"
+    ) -> str:
         """The parts in plain words. ``more`` and ``less`` name the areas ("faster areas", "slower areas")."""
         if self.of_change:
-            return self._change_sentence()
+            return self._change_sentence(who)
         total, between, within = (self.part(name) for name in PARTS)
         at, unit = places(total["low"], total["high"]), unit_words(self.unit)
-        here, there = (groups.pupils_in(name, of=self.by) for name in (self.group, self.reference))
+        here, there = (groups.pupils_in(name, of=self.by, who=who) for name in (self.group, self.reference))
 
         def size(value: float) -> str:
             return f"{show(abs(value), at)} {unit}"
 
         bounds = f"({show(total['low'], at)} to {show(total['high'], at)})"
         if _open(total):
-            said = [f"We can't tell whether the rate differs for {here} and for {there}: {bounds} {unit}."]
+            low, high = show(total["low"], at), show(total["high"], at)
+            said = [
+                f"We can't tell whether the rate differs for {here} and for {there}: the gap is between {low} and "
+                f"{high} {unit}."
+            ]
         else:
             said = [
                 f"The rate is {size(total['estimate'])} {side(total['estimate'])} for {here} than for {there} {bounds}."
@@ -125,8 +132,8 @@ class PlaceParts:
             )
         return f"{' '.join(said)} This says where the gap lies, not what caused it."
 
-    def _change_sentence(self) -> str:
-        here, there = (groups.pupils_in(name, of=self.by) for name in (self.group, self.reference))
+    def _change_sentence(self, who: str) -> str:
+        here, there = (groups.pupils_in(name, of=self.by, who=who) for name in (self.group, self.reference))
         names = {"treated": "the programme's areas", "comparison": "other areas", "all": "all areas"}
         said = []
         for arm in [name for name in names if name in set(self.frame["arm"])]:
@@ -190,14 +197,16 @@ def _pair(cells: Cells, outcome: str | None, by: str, group: str, reference: str
     return pair, found.info.unit
 
 
-def _limits(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _limits(drawn: np.ndarray, level: float, areas: int) -> tuple[np.ndarray, np.ndarray]:
     """Percentile limits of R draws (R by 3); a draw without one of the groups says nothing and is left out."""
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.nanquantile(drawn, tails(level, areas), axis=0)
     return low, high
 
 
-def _made(found: np.ndarray, drawn: np.ndarray, level: float, arm: str, areas: int) -> pd.DataFrame:
-    low, high = _limits(drawn, level)
+def _made(
+    found: np.ndarray, drawn: np.ndarray, level: float, arm: str, areas: int, drawn_from: int | None = None
+) -> pd.DataFrame:
+    low, high = _limits(drawn, level, drawn_from or areas)
     return pd.DataFrame({"arm": arm, "part": PARTS, "estimate": found, "low": low, "high": high, "areas": areas})
 
 
@@ -287,6 +296,8 @@ def place_parts_change(
         kept.append((found, drawn))
         spans.append(len(names))
     if len(arms) == 2:
-        made.append(_made(kept[0][0] - kept[1][0], kept[0][1] - kept[1][1], level, "difference", sum(spans)))
+        made.append(
+            _made(kept[0][0] - kept[1][0], kept[0][1] - kept[1][1], level, "difference", sum(spans), min(spans))
+        )
     frame = pd.concat(made, ignore_index=True)
     return PlaceParts(group, reference, by, frame, sum(spans), sum(spans), pd.DataFrame(), unit, of_change=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sendap.cells import Cells
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, rates
 from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError
@@ -29,7 +30,8 @@ class Gradient:
     """Slope and relative index of inequality.
 
     ``frame``: ``measure`` ("slope index", "relative index (Kunst-Mackenbach)", "relative index (Poisson)",
-    "curvature"), ``estimate, low, high``, from drawing whole areas with replacement. The slope index is in the
+    "curvature"), ``estimate, low, high``, from drawing whole areas with replacement; where a share is known for one
+    place only, from drawing the children of each category, who then count as independent. The slope index is in the
     outcome's unit, positive where the least deprived have more of it; the relative indices are the rate at the least
     over that at the most deprived end. ``linear`` is whether the interval of the curvature (a squared term) holds zero:
     where it doesn't, a straight line misstates the gradient. ``categories``: ``category, n, ridit, rate, status``.
@@ -131,6 +133,10 @@ def gradient(
     areas = len(count)
     copies = np.random.default_rng(seed).multinomial(areas, np.full(areas, 1 / areas), size=draws).astype(float)
     n, sums = (np.concatenate([np.ones((1, areas)), copies]) @ values for values in (count, total))
+    if areas == 1 and found.share:
+        share = np.clip(np.divide(total[0], count[0] * found.scale, where=count[0] > 0, out=np.zeros(len(names))), 0, 1)
+        drawn = np.random.default_rng(seed).binomial(np.rint(count[0]).astype(int), share, size=(draws, len(names)))
+        sums = np.concatenate([sums[:1], drawn * found.scale])
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(n > 0, sums / n, 0.0)
         x = ridits(n)
@@ -143,10 +149,10 @@ def gradient(
             else np.full(len(x), np.nan),
             "curvature": _curvature(x, rate, n),
         }
-    tails = [(1 - level) / 2, (1 + level) / 2]
+    ends = tails(level, areas)
     rows = []
     for name, values in measures.items():
-        low, high = np.nanquantile(values[1:], tails) if np.isfinite(values[1:]).any() else (np.nan, np.nan)
+        low, high = np.nanquantile(values[1:], ends) if np.isfinite(values[1:]).any() else (np.nan, np.nan)
         rows.append({"measure": name, "estimate": float(values[0]), "low": float(low), "high": float(high)})
     table = pd.DataFrame(rows)
     bend = table.iloc[-1]

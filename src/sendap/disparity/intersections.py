@@ -49,7 +49,8 @@ class Intersections:
     unit. Strata under the threshold are kept without figures. ``between_a, between_b, within`` are variances, for a
     share on the logit's latent scale. ``vpc`` is the share of all variance that lies between strata; ``pcv`` the
     share of that which main effects explain, missing where there is none to explain. Both describe; a low or negative
-    PCV doesn't show that something is hidden.
+    PCV doesn't show that something is hidden. ``auc``, of a share: the chance that a child with the outcome stands in a
+    stratum with a higher shrunken share than a child without it (0.5 where strata tell nothing); missing for a mean.
     """
 
     frame: pd.DataFrame
@@ -59,10 +60,11 @@ class Intersections:
     between_b: float
     within: float
     by: tuple[str, ...]
+    auc: float = float("nan")
 
     def sentence(self) -> str:
         share = f"{show(100 * self.vpc, 1)} per cent of the variation lies between the {len(self.frame)} groups"
-        parts = " and ".join(self.by)
+        parts = " and ".join(groups.stratum_words(name) for name in self.by)
         if not np.isfinite(self.pcv):
             return f"{share}. There is nothing between them for {parts} to explain."
         if self.pcv < 0:
@@ -155,9 +157,30 @@ def intersections(
     unit = found.scale**2 if not found.share else 1.0
     pcv = (between[0] - between[1]) / between[0] if between[0] > 0 else np.nan
     vpc = between[0] / (between[0] + within)
+    auc = area_under_curve(figures["shrunk"], frame["rate"] * frame["observed"], frame["observed"])
     return Intersections(
-        table.reset_index(drop=True), vpc, pcv, between[0] * unit, between[1] * unit, within * unit, by
+        table.reset_index(drop=True),
+        vpc,
+        pcv,
+        between[0] * unit,
+        between[1] * unit,
+        within * unit,
+        by,
+        auc if found.share else float("nan"),
     )
+
+
+def area_under_curve(score: np.ndarray, events: np.ndarray, n: np.ndarray) -> float:
+    """The chance that a child with the event stands in a stratum with a higher score than one without; ties are half.
+
+    ``score, events, n``: K each. Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747; for its use
+    beside the VPC, Merlo and others (2016), doi:10.1371/journal.pone.0153778.
+    """
+    events, n = np.asarray(events, dtype=float), np.asarray(n, dtype=float)
+    _, rank = np.unique(score, return_inverse=True)
+    yes, no = np.bincount(rank, events), np.bincount(rank, n - events)
+    below = np.cumsum(no) - no
+    return float((yes * (below + no / 2)).sum() / (yes.sum() * no.sum()))
 
 
 Fitted = tuple[dict[str, np.ndarray], tuple[float, float], float]

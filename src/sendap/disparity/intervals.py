@@ -16,6 +16,19 @@ def critical(level: float) -> float:
     return float(stats.norm.ppf(0.5 + level / 2))
 
 
+def tails(level: float, areas: int) -> list[float]:
+    """The two quantiles of a bootstrap of ``areas`` whole areas between which its interval lies.
+
+    A bootstrap of few areas spreads too little by the root of (areas - 1) / areas, and ends too soon where t does not.
+    So the quantiles lie further out, at the normal probability of t times the root of areas / (areas - 1): those of a
+    t interval for a mean. Source: Hesterberg (2015), doi:10.1080/00031305.2015.1089789, section 5.
+    """
+    if areas < 2:
+        return [(1 - level) / 2, (1 + level) / 2]
+    beyond = stats.t.ppf(0.5 + level / 2, areas - 1) * np.sqrt(areas / (areas - 1))
+    return [float(stats.norm.cdf(-beyond)), float(stats.norm.cdf(beyond))]
+
+
 def wilson(p: np.ndarray, n: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Score interval of a proportion. Source: Wilson (1927), doi:10.1080/01621459.1927.10502953."""
     z2 = critical(level) ** 2

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sendap import groups
 from sendap.cells import Cells
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import rates
 from sendap.disparity.words import places, side, unit_words
 from sendap.errors import DesignError, UsageError, did_you_mean
@@ -55,7 +56,7 @@ class Oaxaca:
             return f"{show(row['estimate'], at)} ({show(row['low'], at)} to {show(row['high'], at)})"
 
         here, there = (groups.pupils_in(name, of=self.by) for name in (self.group, self.reference))
-        factors = [str(name) for name in self.detail["factor"] if name != "constant"]
+        factors = [groups.stratum_words(str(name)) for name in self.detail["factor"] if name != "constant"]
         return (
             f"The rate is {show(abs(gap['estimate']), at)} {unit} {side(gap['estimate'])} for {here} than for "
             f"{there}. {value(explained)} is explained by {' and '.join(factors)}, and {value(rest)} is not "
@@ -206,10 +207,10 @@ def _result(
     for factor in design.factors:
         spans[factor] = slice(at, at + len(design.categories[factor]))
         at = spans[factor].stop
-    tails = [(1 - level) / 2, (1 + level) / 2]
+    ends = tails(level, areas)
 
     def row(values: np.ndarray, name: str) -> dict[str, float]:
-        low, high = np.nanquantile(values[1:], tails)
+        low, high = np.nanquantile(values[1:], ends)
         return {name: float(values[0]), f"{name}_low".lstrip("_"): float(low), f"{name}_high".lstrip("_"): float(high)}
 
     totals = {

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sendap import groups
 from sendap.cells import Cells
-from sendap.disparity.intervals import critical, wilson
+from sendap.disparity.intervals import critical, newcombe, wilson
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, Rates, rates
+from sendap.disparity.shrinkage import beta_binomial, normal
 from sendap.errors import DesignError, UsageError
 
 EXACT_BELOW = 10
@@ -134,6 +136,72 @@ def standardised_rates(
     made["standardised"] *= scale
     made = made.drop(columns=["events", "variance", "plain"])
     return _blank(made, few, ["standardised", "standardised_low", "standardised_high"])
+
+
+def area_gaps(
+    cells: Cells,
+    outcome: str | None = None,
+    *,
+    by: str,
+    reference: str,
+    level: float = 0.95,
+    threshold: int = THRESHOLD,
+) -> pd.DataFrame:
+    """The gap of each group to ``reference`` inside each area, and the same drawn towards the mean of all areas.
+
+    Periods are added up. Columns: ``cluster, group, n, n_reference, rate, rate_reference, gap, gap_low, gap_high``
+    (Newcombe, in the outcome's unit), ``shrunk, shrunk_low, shrunk_high`` (empirical Bayes over the areas of the group,
+    where there are three or more) and ``status``. Rows in which either group has fewer than ``threshold`` children are
+    too few to say, and kept. In the order of areas' codes, then of groups.
+
+    Raises DesignError for an outcome that isn't a share.
+    """
+    found = rates(cells, outcome, by=("cluster", by))
+    if not found.share:
+        raise DesignError(f"'{found.outcome}' isn't a share of children.")
+    frame = found.frame.assign(group=found.frame[by].astype(str))[["cluster", "group", "observed", "rate"]]
+    base = frame[frame["group"] == reference].drop(columns="group")
+    made = frame[frame["group"] != reference].merge(base, on="cluster", how="left", suffixes=("", "_reference"))
+    few = (made["observed"] < threshold) | ~(made["observed_reference"] >= threshold)
+    p1, n1, p0, n0 = (made[name].to_numpy() for name in ("rate", "observed", "rate_reference", "observed_reference"))
+    gap, low, high = newcombe(p1, n1, p0, n0, level=level)
+    # An estimate of the variance that isn't zero where a share is (Agresti and Caffo 2000).
+    kept1, kept0 = ((p * n + 1) / (n + 2) for p, n in ((p1, n1), (p0, n0)))
+    variance = kept1 * (1 - kept1) / (n1 + 2) + kept0 * (1 - kept0) / (n0 + 2)
+    for name, values in (("gap", gap), ("gap_low", low), ("gap_high", high)):
+        made[name] = values * found.scale
+    made[["shrunk", "shrunk_low", "shrunk_high"]] = np.nan
+    for _, rows in made[~few].groupby("group"):
+        if len(rows) >= 3:
+            drawn = normal(gap[rows.index] * found.scale, variance[rows.index] * found.scale**2, level=level)
+            made.loc[rows.index, "shrunk"] = drawn.estimate
+            made.loc[rows.index, "shrunk_low"], made.loc[rows.index, "shrunk_high"] = drawn.low, drawn.high
+    made[["rate", "rate_reference"]] *= found.scale
+    made = made.rename(columns={"observed": "n", "observed_reference": "n_reference"})
+    columns = ["rate", "rate_reference", "gap", "gap_low", "gap_high"]
+    made.loc[few, columns] = np.nan
+    made["status"] = np.where(few, TOO_FEW, "ok")
+    order = {name: place for place, name in enumerate(groups.in_order(made["group"]))}
+    made = made.sort_values(["cluster", "group"], key=lambda each: each.map(order) if each.name == "group" else each)
+    numbers = ["n", "n_reference", *columns, "shrunk", "shrunk_low", "shrunk_high"]
+    return made[["cluster", "group", *numbers, "status"]].reset_index(drop=True)
+
+
+def shrunken_shares(cells: Cells, outcome: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+    """Each area's share drawn towards the mean of all (beta-binomial): ``cluster, shrunk, shrunk_low, shrunk_high``.
+
+    In the outcome's unit; strata and periods are added up. Raises as ``beta_binomial``, and DesignError for a mean.
+    """
+    found = rates(cells, outcome, by="cluster")
+    if not found.share:
+        raise DesignError(f"'{found.outcome}' isn't a share of children.")
+    frame = found.frame
+    drawn = beta_binomial(frame["rate"] * frame["observed"], frame["observed"], level=level)
+    scaled = {name: found.scale * getattr(drawn, part) for name, part in _SHRUNK.items()}
+    return pd.DataFrame({"cluster": frame["cluster"], **scaled}).sort_values("cluster").reset_index(drop=True)
+
+
+_SHRUNK = {"shrunk": "estimate", "shrunk_low": "low", "shrunk_high": "high"}
 
 
 def _crossed(cells: Cells, outcome: str | None, by: Sequence[str]) -> Rates:

@@ -9,20 +9,19 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from sendap import groups
 from sendap.cells import Cells
 from sendap.cells.core import Weights
 from sendap.disparity.narrowed import Effect, WorstGroup, narrowed, worst_group
-from sendap.disparity.rates import THRESHOLD, TOO_FEW, margin_of, rates
+from sendap.disparity.rates import THRESHOLD, TOO_FEW, margin_of, share_scale
+from sendap.disparity.relative import relative_triple
 from sendap.disparity.shrinkage import normal
 from sendap.errors import DesignError, SendapError, UsageError, did_you_mean
 from sendap.estimators.triple import Method, fit_triple
 from sendap.inference import infer
-
-FEWEST_FOR_RATIO = 6
-"""Treated and comparison areas below which no interval is given for a ratio: the jackknife isn't valid there."""
+from sendap.inference.multiplicity import adjust_family
+from sendap.results import Estimates
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,11 @@ class ProgrammeGaps:
 
     ``frame``: one row a group (but the reference): ``group, reference, n, areas, gap_before``, then for ``effect`` (on
     the group), ``reference_effect`` and ``gap_effect`` the estimate, ``_low`` and ``_high`` in the outcome's unit;
-    ``p_value, p_adjusted`` (Holm, over the groups) and ``inference`` of the effect on the gap; ``pooled, pooled_low,
-    pooled_high`` (drawn towards the mean of the groups, where there are three or more); ``ratio, ratio_low,
-    ratio_high`` (of risk ratios); ``verdict, relative_verdict, differ, status, note, sentence``. ``guard`` is the
-    worst-group guard over all groups, the reference among them, or None without a margin.
+    ``p_value, p_adjusted, adjustment`` (over the groups, by step-down where draws can be made together) and
+    ``inference`` of the effect on the gap; ``pooled, pooled_low, pooled_high`` (drawn towards the mean of the groups,
+    where there are three or more); ``ratio, ratio_low, ratio_high`` (of risk ratios, for a share); ``verdict,
+    relative_verdict, differ, status, note, sentence``. ``guard`` is the worst-group guard over all groups, with the
+    reference among them, or None without a margin.
     """
 
     frame: pd.DataFrame
@@ -53,12 +53,14 @@ def programme_gaps(
     smallest_relative: float | None = None,
     method: Method = "group_time",
     weights: Weights = "children",
+    within: str | None = None,
     anticipation: int = 0,
     threshold: int = THRESHOLD,
     **options: Any,
 ) -> ProgrammeGaps:
     """The triple difference of each group of a stratum against a reference, with the effect on each.
 
+    ``within`` names the column of the areas' table inside which they are compared (``region``), as in ``Cells.panel``.
     Areas are the clusters, and inference is that of ``sendap.inference.infer`` (``options``: ``draws, seed, level``).
     A group with fewer than ``threshold`` children in treated areas before or after, or whose effect can't be estimated,
     is too few to say. Groups share the reference, so their errors go together: pooled intervals, which count them as
@@ -67,13 +69,13 @@ def programme_gaps(
     Raises UsageError for an unknown stratum or reference, DesignError where margins can't answer.
     """
     one = margin_of(cells if outcome is None else cells.only(outcome), [by])
-    panel = one.panel(outcome, weights=weights)
+    panel = one.panel(outcome, weights=weights, within=within)
     known = groups.in_order(panel.units[by])
     if reference not in known:
         raise UsageError(f"The stratum '{by}' has no group '{reference}'.{did_you_mean(reference, known)}")
     regions = _regions(one)
     sizes = _sizes(one, panel.outcome, by)
-    rows, levels = [], {}
+    rows, levels, on_gap = [], {}, {}
     for name in [each for each in known if each != reference]:
         row: dict[str, Any] = {"group": name, "reference": reference, **sizes.get(name, {"n": 0.0, "areas": 0})}
         try:
@@ -82,19 +84,20 @@ def programme_gaps(
             triple = fit_triple(
                 panel, stratum=by, group=name, reference=reference, method=method, anticipation=anticipation
             )
-            found = [_headline(fit, regions, options) for fit in (triple.gap, triple.group, triple.reference)]
+            results = [_inferred(fit, regions, options) for fit in (triple.gap, triple.group, triple.reference)]
+            found = [_headline(each) for each in results]
         except SendapError as error:
             rows.append({**row, "status": TOO_FEW, "note": str(error)})
             levels.setdefault(name, None)
             continue
-        levels[name], levels[reference] = found[1], found[2]
+        levels[name], levels[reference], on_gap[name] = found[1], found[2], results[0]
         before = sizes[name]["rate_before"] - sizes[reference]["rate_before"]
-        rows.append({**row, **_measured(one, panel, by, name, reference, found, before), "gap_before": before})
+        rows.append({**row, **_measured(one, by, name, reference, found), "gap_before": before})
     frame = _judged(pd.DataFrame(rows), panel.info.unit, by, better, smallest, smallest_relative)
     guard = None
     if margin is not None:
         guard = worst_group(_levels(levels, known), better=better, margin=margin, by=by)
-    return ProgrammeGaps(_adjusted(frame), guard)
+    return ProgrammeGaps(_adjusted(frame, on_gap, regions, options), guard)
 
 
 def _regions(cells: Cells) -> pd.Series | None:
@@ -103,11 +106,15 @@ def _regions(cells: Cells) -> pd.Series | None:
     return cells.clusters.set_index("cluster")["region"].astype(str)
 
 
-def _headline(fit: Any, regions: pd.Series | None, options: dict[str, Any]) -> pd.Series:
+def _inferred(fit: Any, regions: pd.Series | None, options: dict[str, Any]) -> Estimates:
     inside = None
     if regions is not None:
         inside = np.unique(regions.reindex(fit.panel.clusters).astype(str), return_inverse=True)[1]
-    found = infer(fit, only=("overall",), regions=inside, permute=False, **options).headline()
+    return infer(fit, only=("overall",), regions=inside, permute=False, **options)
+
+
+def _headline(results: Estimates) -> pd.Series:
+    found = results.headline()
     row = found[found["term"] == "overall"].iloc[0]
     if row["status"] != "ok" or not np.isfinite(row["estimate"]):
         raise DesignError(str(row["note"]) or "The effect couldn't be estimated.")
@@ -133,26 +140,13 @@ def _sizes(cells: Cells, outcome: str, by: str) -> dict[str, dict[str, float]]:
     return made
 
 
-def _measured(
-    cells: Cells, panel: Any, by: str, name: str, reference: str, found: list[pd.Series], before: float
-) -> dict[str, Any]:
+def _measured(cells: Cells, by: str, name: str, reference: str, found: list[pd.Series]) -> dict[str, Any]:
     made: dict[str, Any] = {"status": "ok", "note": str(found[0]["note"]), "inference": found[0]["inference"]}
     for prefix, row in zip(("gap_effect", "effect", "reference_effect"), found, strict=True):
         made |= {prefix: row["estimate"], f"{prefix}_low": row["ci_low"], f"{prefix}_high": row["ci_high"]}
     made["p_value"], made["std_error"] = found[0]["p_value"], found[0]["std_error"]
-    cohorts = panel.cohort[np.isfinite(panel.cohort)]
-    # A ratio of pooled rates needs one before and one after, so it's given where all areas start together.
-    if len(np.unique(cohorts)) == 1:
-        start = float(cohorts[0])
-        ratio = ratio_of_ratios(
-            cells,
-            panel.outcome,
-            by=by,
-            group=name,
-            reference=reference,
-            before=[int(each) for each in panel.periods if each < start],
-            after=[int(each) for each in panel.periods if each >= start],
-        )
+    if share_scale(cells.frame[cells.frame["weight"] > 0]) is not None:
+        ratio = relative_triple(cells, by=by, group=name, reference=reference)
         made |= {"ratio": ratio.estimate, "ratio_low": ratio.low, "ratio_high": ratio.high}
     return made
 
@@ -205,13 +199,16 @@ def _judged(
     return pd.concat([frame.drop(columns=["smallest_arm", "rate_before"], errors="ignore"), pd.DataFrame(said)], axis=1)
 
 
-def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Holm's p-values, and effects on the gap drawn towards their mean, over the groups that have one."""
-    frame = frame.copy()
-    frame["p_adjusted"] = np.nan
-    known = frame["p_value"].notna()
-    if known.any():
-        frame.loc[known, "p_adjusted"] = multipletests(frame.loc[known, "p_value"], method="holm")[1]
+def _adjusted(
+    frame: pd.DataFrame, on_gap: dict[str, Estimates], regions: pd.Series | None, options: dict[str, Any]
+) -> pd.DataFrame:
+    """p-values over the groups, and effects on the gap drawn towards their mean, where groups have one."""
+    inside = None if regions is None else regions.to_dict()
+    seed = {name: options[name] for name in ("seed", "draws") if name in options}
+    family = adjust_family("disparity", on_gap, regions=inside, **seed)
+    frame = frame.merge(
+        family.rename(columns={"member": "group"})[["group", "p_adjusted", "adjustment"]], on="group", how="left"
+    )
     frame[["pooled", "pooled_low", "pooled_high"]] = np.nan
     # Where the method gives no standard error its interval tells how sure the estimate is.
     error = frame["std_error"].fillna(
@@ -233,59 +230,3 @@ def _levels(levels: dict[str, pd.Series | None], known: Sequence[str]) -> pd.Dat
             for name in known
         ]
     )
-
-
-def ratio_of_ratios(
-    cells: Cells,
-    outcome: str | None = None,
-    *,
-    by: str,
-    group: str,
-    reference: str,
-    before: Sequence[int],
-    after: Sequence[int],
-    level: float = 0.95,
-) -> Effect:
-    """How the risk ratio of group to reference changed in treated areas, over its change in other areas.
-
-    With the children of each arm pooled: [(A_T,after / A_T,before) / (A_C,after / A_C,before)] over the same of the
-    reference, which is exp(beta) of a Poisson regression with effects for group by arm, group by period and arm by
-    period. The interval leaves out one area at a time (on the logarithm, t with as many degrees of freedom as the
-    smaller arm has areas, less one); there is none where an arm has fewer than six areas or a rate is zero.
-    """
-    found = rates(cells.filter(period=[*before, *after]), outcome, by=("cluster", "period", by))
-    rows = found.frame.assign(name=found.frame[by].astype(str))
-    rows = rows[rows["name"].isin([group, reference])]
-    treated = cells.frame.groupby("cluster")["cohort"].first().notna()
-    rows = rows.assign(
-        arm=rows["cluster"].map(treated).astype(int),
-        late=rows["period"].isin(list(after)).astype(int),
-        first=(rows["name"] == group).astype(int),
-        events=rows["rate"] * rows["observed"],
-    )
-    clusters, at = np.unique(rows["cluster"].to_numpy(dtype=object), return_inverse=True)
-    sums = np.zeros((2, len(clusters), 2, 2, 2))
-    for position, column in enumerate(("events", "observed")):
-        np.add.at(sums[position], (at, rows["first"], rows["arm"], rows["late"]), rows[column].to_numpy())
-    arms = treated.reindex(clusters).to_numpy(dtype=bool)
-
-    def logarithm(total: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = np.log(total[0] / total[1])
-        change = rate[..., 1] - rate[..., 0]
-        effect = change[..., 1] - change[..., 0]
-        return effect[..., 1] - effect[..., 0]
-
-    whole = sums.sum(axis=1)
-    estimate = float(logarithm(whole))
-    without = logarithm(whole[:, None] - sums)
-    fewer = int(min(arms.sum(), (~arms).sum()))
-    if fewer < FEWEST_FOR_RATIO or not np.isfinite(without).all() or not np.isfinite(estimate):
-        value = float(np.exp(estimate)) if np.isfinite(estimate) else np.nan
-        return Effect(value, np.nan, np.nan)
-    # Each arm is a sample of its own, so the jackknife is taken inside each.
-    variance = sum(
-        (mask.sum() - 1) / mask.sum() * ((without[mask] - without[mask].mean()) ** 2).sum() for mask in (arms, ~arms)
-    )
-    half = float(stats.t.ppf(0.5 + level / 2, fewer - 1) * np.sqrt(variance))
-    return Effect(*(float(np.exp(estimate + sign * half)) for sign in (0, -1, 1)))

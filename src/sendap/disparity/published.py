@@ -1,8 +1,8 @@
-"""Published margins as cells: a table with one topic at a time (ethnicity, or sex), never two crossed."""
+"""Published tables by group as cells: margins (ethnicity, or sex, never both), and tables that cross them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from sendap import groups
 from sendap.cells import Cells, OutcomeInfo
 from sendap.cells.moments import ALL
 from sendap.errors import DataError, did_you_mean
+from sendap.sources.groups_tables import GroupCounts
 
 
 def margin_cells(
@@ -75,3 +76,68 @@ def _harmonised(labels: pd.Series, stratum: str, level: groups.Level, topic: str
     if stratum == "ethnicity":
         return groups.ethnicity(labels, level=level, where=f"topic '{topic}'")
     return groups.sex(labels, where=f"topic '{topic}'") if stratum == "sex" else labels
+
+
+def group_cells(
+    counts: GroupCounts,
+    *,
+    cohorts: Mapping[str, float] | None = None,
+    measures: Collection[str] | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> Cells:
+    """A published table by group as cells, one outcome a measure, in per cent; rows without a count are left out.
+
+    ``cohorts`` gives the first treated period of areas that have one. ``measures`` are the ids wanted, or all.
+    Raises DataError where no row of a measure has a count.
+    """
+    table, parts = counts.table, []
+    for measure in table.measures:
+        if measures is not None and measure.id not in measures:
+            continue
+        rows = counts.frame[counts.frame["measure"] == measure.id]
+        if rows["numerator"].notna().sum() == 0:
+            raise DataError(f"{table.file} has no count of {measure.id}. Take the measure out of data-catalog/groups.")
+        info = OutcomeInfo("per cent", measure.label, table.period_kind.value)
+        parts.append(_rates(rows, counts, list(table.strata), measure.id, info, cohorts, metadata))
+    return Cells.stack(parts)
+
+
+def area_cells(counts: GroupCounts, *, cohorts: Mapping[str, float] | None = None) -> Cells | None:
+    """The first measure by area, of all children together, or None where no area is published.
+
+    Raises as ``group_cells``.
+    """
+    main = counts.table.main
+    info = OutcomeInfo("per cent", main.label, counts.table.period_kind.value)
+    if counts.areas is not None:
+        return _rates(counts.areas, counts, [], main.id, info, cohorts, None)
+    if counts.table.level == "National":
+        return None
+    return group_cells(counts, cohorts=cohorts, measures=[main.id]).margin(keep=[])
+
+
+def _rates(
+    rows: pd.DataFrame,
+    counts: GroupCounts,
+    strata: list[str],
+    outcome: str,
+    info: OutcomeInfo,
+    cohorts: Mapping[str, float] | None,
+    metadata: Mapping[str, object] | None,
+) -> Cells:
+    rows = rows.reset_index(drop=True)
+    rows["_cohort"] = rows["area"].map(dict(cohorts)).astype(float) if cohorts else np.nan
+    return Cells.from_rates(
+        rows,
+        cluster="area",
+        period="period",
+        cohort="_cohort",
+        outcome=outcome,
+        numerator="numerator",
+        denominator="denominator",
+        strata=strata,
+        scale=100.0,
+        info=info,
+        clusters=counts.names.rename(columns={"area": "cluster"}),
+        metadata=metadata,
+    )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from sendap import groups
 from sendap.cells import Cells
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import THRESHOLD, TOO_FEW, margin_of, rates
 from sendap.errors import UsageError, did_you_mean
 
@@ -63,18 +64,18 @@ def gap_series(
         with np.errstate(divide="ignore", invalid="ignore"):
             events, count = (np.tensordot(copies, part, axes=1) for part in sums)
             rate = events / count
-        made.append(_arm(arm, periods, rate, count[0], level, threshold))
+        made.append(_arm(arm, periods, rate, count[0], level, threshold, len(clusters)))
     return pd.concat(made, ignore_index=True)
 
 
 def _arm(
-    arm: str, periods: np.ndarray, rate: np.ndarray, count: np.ndarray, level: float, threshold: int
+    arm: str, periods: np.ndarray, rate: np.ndarray, count: np.ndarray, level: float, threshold: int, areas: int
 ) -> pd.DataFrame:
     """Rows of one arm from rates of R + 1 draws (by T by 2, the first as observed) and counts (T by 2)."""
     gap = rate[:, :, 0] - rate[:, :, 1]
     few = (count < threshold).any(axis=1)
     low, high = np.full(len(periods), np.nan), np.full(len(periods), np.nan)
-    low[~few], high[~few] = np.nanquantile(gap[1:, ~few], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low[~few], high[~few] = np.nanquantile(gap[1:, ~few], tails(level, areas), axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(rate[0, :, 1] > 0, rate[0, :, 0] / rate[0, :, 1], np.nan)
     return pd.DataFrame(

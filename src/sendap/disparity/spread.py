@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sendap.cells import Cells
+from sendap.disparity.intervals import tails
 from sendap.disparity.rates import THRESHOLD, rates
 from sendap.errors import DesignError, UsageError
 
@@ -120,6 +121,39 @@ def spread_change(
     return SpreadChange(pd.DataFrame(rows), p_value, draws, unit, left_out)
 
 
+def spread_by_period(
+    cells: Cells,
+    outcome: str | None = None,
+    *,
+    level: float = 0.95,
+    threshold: int = THRESHOLD,
+    draws: int = 999,
+    seed: int = 20230902,
+) -> pd.DataFrame:
+    """How far apart areas are in each period: the standard deviation of their true rates, in the outcome's unit.
+
+    Each area counts once, and what chance adds is taken out. Columns ``period, areas, spread, low, high`` (drawing
+    areas), ``children`` (the median area's) and ``without_chance`` (whether chance alone explains less than all of the
+    spread). A period with fewer than four areas of ``threshold`` children has no figure. Strata are added up.
+    """
+    found = rates(cells, outcome, by=("cluster", "period"))
+    generator = np.random.default_rng(seed)
+    rows = []
+    for period, frame in found.frame.groupby("period"):
+        kept = frame[frame["observed"] >= threshold]
+        rate, variance = kept["rate"].to_numpy() * found.scale, kept["variance"].to_numpy() * found.scale**2
+        row = {"period": int(period), "areas": len(kept), "children": float(kept["observed"].median())}
+        if len(kept) >= FEWEST:
+            chosen = generator.integers(0, len(kept), (draws, len(kept)))
+            drawn = np.sqrt(np.maximum(_spreads(rate[:, None], variance[:, None], chosen)[:, 0], 0.0))
+            low, high = np.quantile(drawn, tails(level, len(kept)))
+            between = between_variance(rate, variance)
+            row |= {"spread": max(between, 0.0) ** 0.5, "low": low, "high": high, "without_chance": between > 0}
+        rows.append(row)
+    columns = ["period", "areas", "spread", "low", "high", "children", "without_chance"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
 def _areas(cells: Cells, outcome: str | None, before: Sequence[int], after: Sequence[int]) -> pd.DataFrame:
     known = set(cells.frame["period"])
     missing = [period for period in (*before, *after) if period not in known]
@@ -159,7 +193,7 @@ def _row(
     name: str, rows: pd.DataFrame, rate: np.ndarray, variance: np.ndarray, change: np.ndarray, level: float, few: bool
 ) -> dict[str, object]:
     spread = [between_sd(rate[:, at], variance[:, at]) for at in (0, 1)]
-    low, high = np.quantile(change, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(change, tails(level, len(rows)))
     return {
         "arm": name,
         "areas": len(rows),
@@ -174,7 +208,7 @@ def _row(
 
 
 def _difference(rows: list[dict[str, object]], changes: list[np.ndarray], level: float, few: bool) -> dict[str, object]:
-    low, high = np.quantile(changes[0] - changes[1], [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(changes[0] - changes[1], tails(level, min(int(row["areas"]) for row in rows)))
     return {
         "arm": "difference",
         "areas": sum(int(row["areas"]) for row in rows),  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ import pandas as pd
 from sendap import __version__
 from sendap.numerals import decimals, show
 from sendap.protocol import Protocol, series_of
+from sendap.report import group_sections
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, interval_figure
 from sendap.report.output import Html, bullets, notice, paragraphs
@@ -175,11 +176,7 @@ def chart(evaluated: Evaluated) -> Figure:
 
 def groups(evaluated: Evaluated) -> Html:
     """Who benefits: what this report can say of groups."""
-    return paragraphs(
-        "We can't tell who benefits. These published figures hold no differences by sex or ethnic group for enough "
-        "years, so the test that no group is disadvantaged (Plan, chapter 2, paragraph 75) isn't met by this report.",
-        evaluated.protocol.disparity.question,
-    )
+    return group_sections.summary(evaluated)
 
 
 def guards(evaluated: Evaluated) -> Html:
@@ -215,6 +212,7 @@ def unknowns(evaluated: Evaluated) -> Html:
     also = [
         f"{row.treated_areas} of the areas were also in {row.name}{'' if row.complete else ' (list incomplete)'}."
         for row in shared.itertuples()
+        if not evaluated.synthetic or evaluated.adopters.path is None
     ]
     _, series = series_of(evaluated.catalog, evaluated.protocol.primary)
     breaks = [f"Data break in the headline measure: {evaluated.catalog.breaks[name].what}" for name in series.breaks]

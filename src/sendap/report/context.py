@@ -27,8 +27,9 @@ ORDER = ("primary", "secondary", "guard", "exploratory")
 class Evaluated:
     """A protocol with its cells, its results, and what was read, assigned and set aside on the way.
 
-    ``protocol`` holds the outcomes that could be measured, ``awaiting`` those whose data aren't there. ``compared``
-    chooses the comparison areas of the primary outcome by each rule.
+    ``protocol`` holds the outcomes that could be measured, ``awaiting`` those whose data aren't there. ``groups`` holds
+    by stratum what happened to gaps, for records; ``compared`` chooses the comparison areas of the primary outcome by
+    each rule.
     """
 
     protocol: Protocol
@@ -43,6 +44,7 @@ class Evaluated:
     cohorts: pd.DataFrame
     set_aside: pd.DataFrame
     missing: pd.DataFrame
+    groups: Mapping[str, Mapping[str, Any]]
     compared: Callable[[], Mapping[str, ComparisonGroup | str]]
 
     @property

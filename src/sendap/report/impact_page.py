@@ -12,6 +12,7 @@ from sendap.inference import choose
 from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.protocol import Outcome, series_of
+from sendap.report import group_sections
 from sendap.report.comparison_tables import comparison_section
 from sendap.report.context import Evaluated
 from sendap.report.figures import Figure, event_figure, interval_figure
@@ -55,6 +56,11 @@ def design(evaluated: Evaluated) -> Html:
             "chosen after the fact.",
         ]
     )
+
+
+def groups(evaluated: Evaluated) -> Html:
+    """Effects on groups and on the gaps between them."""
+    return group_sections.section(evaluated)
 
 
 def compared(evaluated: Evaluated) -> Html:

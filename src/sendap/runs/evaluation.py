@@ -29,6 +29,7 @@ from sendap.runs.cells_of import Prepared, prepare
 from sendap.runs.compared import comparison_groups
 from sendap.runs.data import data_folder
 from sendap.runs.estimate import estimate_all, left_out
+from sendap.runs.grouped import group_effects
 from sendap.runs.probing import plain, probe_all
 from sendap.sources.neighbours import read_neighbours
 from sendap.workspace import Workspace
@@ -126,14 +127,30 @@ class Evaluation:
     @cached_property
     def described(self) -> Evaluated:
         """What was read and assigned, before anything is estimated: for the data page."""
-        return self._pages(tidy([]), {}, {})
+        return self._pages(tidy([]), {}, {}, {})
 
     @cached_property
     def evaluated(self) -> Evaluated:
         """Everything, estimates included."""
-        return self._pages(self._estimated[0].frame, self._estimated[1], self.probes)
+        return self._pages(self._estimated[0].frame, self._estimated[1], self.probes, self.groups)
 
-    def _pages(self, estimates: pd.DataFrame, trends: dict[str, TrendCheck], probes: dict[str, Any]) -> Evaluated:
+    @cached_property
+    def groups(self) -> dict[str, Any]:
+        """What happened to gaps between groups, where records tell."""
+        path = self._file("groups.json")
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        found = group_effects(self.prepared.groups, self.measured)
+        write_json(path, found)
+        return found
+
+    def _pages(
+        self,
+        estimates: pd.DataFrame,
+        trends: dict[str, TrendCheck],
+        probes: dict[str, Any],
+        groups: dict[str, Any],
+    ) -> Evaluated:
         prepared = self.prepared
         about = self.cells.metadata["adopters"]
         assert isinstance(about, dict)
@@ -150,6 +167,7 @@ class Evaluation:
             cohorts=prepared.cohorts,
             set_aside=prepared.set_aside,
             missing=prepared.missing,
+            groups=groups,
             compared=self._compared,
         )
 

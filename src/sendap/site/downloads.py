@@ -33,10 +33,13 @@ FILES: Mapping[str, tuple[str, str]] = {
     "set-aside.csv": ("Values left out", "Values that were known but not used, with the reason."),
     "overlaps.csv": ("Overlaps", "Areas that were also in other programmes."),
     "trends.json": ("Checks of the years before", "Whether areas moved alike before the start, for each outcome."),
-    "probes.json": ("Sensitivity", "Robust sets, power of the trend test, influence of single areas, placebo starts."),
+    "probes.json": ("Sensitivity", "Every probe of every outcome: other choices, drift, placebos, single areas."),
+    "power.json": ("What could be found", "The smallest change found in 8 of 10, from the years before the start."),
     "board.ipynb": ("Board page, as a notebook", "The executed notebook, with its code."),
     "impact.ipynb": ("Full report, as a notebook", "The executed notebook, with its code."),
     "data.ipynb": ("Data and coverage, as a notebook", "The executed notebook, with its code."),
+    "sensitivity.ipynb": ("Whether to believe it, as a notebook", "The executed notebook, with its code."),
+    "power.ipynb": ("What it could find, as a notebook", "The executed notebook, with its code."),
 }
 
 

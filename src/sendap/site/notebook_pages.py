@@ -100,11 +100,17 @@ def source_of(found: FoundRun) -> str:
     finished = found.manifest.finished
     rows = {
         "Run": text(f"{found.run}, finished {finished.day} {finished:%B %Y}"),
-        "Data": text("synthetic records" if found.summary.synthetic else "published statistics"),
+        "Data": text(_data(found)),
         "Protocol": link("the protocol as it was used (JSON)", f"../downloads/{found.pilot}/protocol.json"),
         "Code": text(_code(found)) + f", {link('how to run it again', '../../reproduce.html')}",
     }
     return about(rows)
+
+
+def _data(found: FoundRun) -> str:
+    if found.summary.synthetic:
+        return "synthetic records"
+    return "published statistics" if found.summary.datasets else "none yet"
 
 
 def _code(found: FoundRun) -> str:

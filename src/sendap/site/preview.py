@@ -25,7 +25,7 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 OWN_FOLDER = "preview"
 OWN_FILES = ("preview.css", "search.js")
 INDEX_FILE = "search-index.js"
-INDEXED_CHARACTERS = 40_000
+INDEXED_CHARACTERS = 200_000
 _LINK = re.compile(r'(<a\b[^>]*?\bhref=")([^"]*)(")')
 _HIDDEN = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
