@@ -35,7 +35,9 @@ def test_each_way_has_one_row_and_the_headline_is_first(evaluated):
     assert found[0][:2] == ["group-time", MAIN]
     held = rows[np.isfinite(rows["ci_low"])]
     assert f"by {int(np.isfinite(rows['estimate']).sum())} ways of estimating" in html
-    assert f"Of {len(held)} intervals" in html
+    apart = int(((held["ci_low"] > 0) | (held["ci_high"] < 0)).sum())
+    said = f"{apart} of {len(held)} intervals exclude no change." if apart else f"All {len(held)} intervals include it."
+    assert said in html
     assert html.count("<img ") == 1
 
 

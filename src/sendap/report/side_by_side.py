@@ -93,9 +93,9 @@ def _words(known: pd.DataFrame, heading: str) -> str:
     low, high = known["estimate"].min(), known["estimate"].max()
     places = decimals((held["ci_high"] - held["ci_low"]).median() / 4) if len(held) else 1
     apart = int(((held["ci_low"] > 0) | (held["ci_high"] < 0)).sum())
-    excluded = "none excludes" if apart == 0 else "1 excludes" if apart == 1 else f"{apart} exclude"
+    said = f"{apart} of {len(held)} intervals exclude no change." if apart else f"All {len(held)} intervals include it."
     return (
         f"{heading[:1].upper()}{heading[1:]}, by {len(known)} ways of estimating: from {show(low, places)} to "
-        f"{show(high, places)}. Of {len(held)} intervals {excluded} no change. The headline stands first; the others "
+        f"{show(high, places)}. No change would be 0. {said} The headline stands first; the others "
         "show how much hangs on the choice, and none replaces it."
     )
