@@ -21,7 +21,7 @@ from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, 
 from sendap.runs.compared import comparison_groups
 
 Progress = Callable[[str], None]
-_ESTIMATOR = {"base_years": "two_by_two"}
+_ESTIMATOR = {"base_years": "two_by_two", "_synthetic": "synthetic_did"}
 OVERALL: dict[str, Any] = {"permute": False, "only": ("overall",)}
 ALTERNATIVES: tuple[tuple[Callable[..., Estimates], dict[str, Any]], ...] = (
     (two_way, {}),
@@ -129,7 +129,7 @@ def _alternatives(cells: Cells, protocol: Protocol, outcome: Outcome) -> list[Es
         if call.__name__ in protocol.alternatives
     ]
     if "synthetic_did" in protocol.alternatives:
-        found.append(_attempt(synthetic_did, cells, MAIN, seed=protocol.seed))
+        found.append(_attempt(_synthetic, cells, MAIN, seed=protocol.seed))
     if "two_by_two" in protocol.alternatives:
         frame = cells.frame
         starts = frame["cohort"].dropna()
@@ -139,6 +139,16 @@ def _alternatives(cells: Cells, protocol: Protocol, outcome: Outcome) -> list[Es
             _attempt(base_years, cells, SINGLE, before=before, after=after, weights=common["weights"], within=None)
         )
     return found
+
+
+def _synthetic(cells: Cells, *, contrast: str, seed: int) -> Estimates:
+    """Synthetic difference in differences on the areas without a gap, which it needs; the note counts the others."""
+    seen = cells.frame[cells.frame["n_observed"] > 0].groupby("cluster")["period"].nunique()
+    complete = seen[seen == cells.frame["period"].nunique()].index
+    gaps = frozenset(set(cells.frame["cluster"]) - set(complete))
+    found = synthetic_did(cells.without_clusters(gaps) if gaps else cells, contrast=contrast, seed=seed)
+    said = f"Areas with a gap left out: {len(gaps)}." if gaps else ""
+    return found.with_columns(note=[f"{note} {said}".strip() for note in found.frame["note"]])
 
 
 def left_out(cells: Cells, protocol: Protocol, catalog: Catalog) -> dict[str, frozenset[str]]:
