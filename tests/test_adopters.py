@@ -25,7 +25,8 @@ def supplied(protocol, folder, rows):
 
 def test_areas_of_low_confidence_are_named_for_a_sensitivity_run(workspace, catalog, tmp_path):
     unsure = {
-        pilot: find_adopters(read_protocol(workspace.analysis, pilot), catalog, tmp_path).unsure for pilot in ("CP", "SV")
+        pilot: find_adopters(read_protocol(workspace.analysis, pilot), catalog, tmp_path).unsure
+        for pilot in ("CP", "SV")
     }
     assert unsure["CP"] == []
     assert sorted(unsure["SV"]) == ["E06000021", "E06000024", "E06000041", "E08000022", "E09000028"]

@@ -157,11 +157,11 @@ def test_few_untreated_clusters_are_named_beside_a_residual_test():
     assert many.loc["conley_taber", "note"] == ""
 
 
-def test_a_second_method_that_cant_be_applied_says_so_and_never_leads():
+def test_regions_that_leave_one_way_to_deal_starts_are_left_for_all_of_them():
     # Every region has treated or untreated areas only, so there is one way to deal the starts out inside them.
     fit = fit_group_time(as_cells(one_start(8, 40)).panel())
     regions = np.isinf(fit.panel.cluster_cohort).astype(int)
     rows = infer(fit, regions=regions, only=("overall",), draws=199).frame.set_index("inference")
-    assert rows.loc["permutation", "status"] == "not_estimable"
-    assert "there are only 1 ways to deal" in rows.loc["permutation", "note"]
+    assert rows.loc["permutation", "status"] == "ok"
+    assert "over all regions: inside them there are only 1 ways" in rows.loc["permutation", "note"]
     assert rows["headline"].to_dict() == {"crv3": True, "permutation": False, "ferman_pinto": False}

@@ -134,12 +134,17 @@ def test_the_alternative_text_stays_short_whatever_the_measure(make):
     assert LONG in figure.caption  # nothing is lost
 
 
+def by_length(series):
+    return len(series.label) + len(series.unit)
+
+
 def test_every_measure_of_the_catalogue_has_a_short_alternative_text(catalog):
-    for dataset in catalog.datasets.values():
-        for each in dataset.series:
-            for make in ALL.values():
-                figure = make(measure=each.label, unit=each.unit)
-                assert 60 < len(figure.alt) <= ALT_LIMIT
+    # Drawing is slow, and only long names can be too long: the five longest of all measures, and the shortest.
+    series = sorted((each for dataset in catalog.datasets.values() for each in dataset.series), key=by_length)
+    for each in (*series[-5:], series[0]):
+        for make in ALL.values():
+            figure = make(measure=each.label, unit=each.unit)
+            assert 60 < len(figure.alt) <= ALT_LIMIT
 
 
 def test_a_figure_without_any_interval_says_so_instead_of_a_number():

@@ -25,8 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "manifest.json", "cells.parquet", "estimates.parquet", "estimates.csv", "data.ipynb", "impact.ipynb",
     "board.ipynb", "summary.json", "protocol.json", "coverage.csv", "cohorts.csv", "set-aside.csv", "missing.csv",
-    "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json", "group-cells.parquet",
-    "groups.json",
+    "trends.json", "probes.json", "sensitivity.ipynb", "power.ipynb", "power.json", "groups.json",
 }  # fmt: skip
 
 
@@ -72,10 +71,11 @@ def real_runs(tmp_path_factory, real_data) -> Path:
 
 def test_a_run_is_whole(synthetic_runs):
     folder = last_run(synthetic_runs, SMALL)
-    assert {path.name for path in folder.iterdir()} == FILES
+    files = FILES | {"group-cells.parquet"}  # of records, which hold groups
+    assert {path.name for path in folder.iterdir()} == files
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["synthetic"] is True
-    assert set(manifest["outputs"]) == FILES - {"manifest.json"}
+    assert set(manifest["outputs"]) == files - {"manifest.json"}
     assert manifest["run"] == folder.name
     assert {"SYNTHETIC-DATA.json", f"rollouts/{SMALL.lower()}.csv"} <= set(manifest["inputs"])
     assert not list(synthetic_runs.rglob("*.tmp"))
@@ -268,8 +268,9 @@ def test_areas_of_low_confidence_are_left_out_in_a_sensitivity_run(real_runs):
     frame = pd.read_parquet(last_run(real_runs, "SV") / "estimates.parquet")
     rows = frame[(frame["outcome"] == "new_plans_in_mainstream") & frame["headline"] & (frame["term"] == "overall")]
     counts = rows[rows["estimator"] == "group_time"].set_index("contrast")["treated_clusters"]
-    assert counts["all comparison areas"] == 38
-    assert counts["without areas of low or medium confidence"] == 33
+    # North East Lincolnshire doesn't know where most of its new plans of 2024 are placed.
+    assert counts["all comparison areas"] == 37
+    assert counts["without areas of low or medium confidence"] == 32
 
 
 @pytest.fixture(scope="module")

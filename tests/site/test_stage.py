@@ -204,20 +204,19 @@ def test_disagreement_about_synthetic_data_is_refused(workspace, runs_dir):
         stage(workspace, runs_dir=runs_dir)
 
 
+RESTRICTED = "access: restricted\nroute: Ask.\nwait: 1 month"
+
+
 def test_restricted_data_are_not_published_without_release(workspace, runs_dir):
     path = workspace.root / "data-catalog/datasets/lait.yaml"
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("access: published", "access: restricted\nroute: Ask.\nwait: 1 month"), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace("access: published", RESTRICTED), encoding="utf-8")
     with pytest.raises(SendapError, match="'lait', which isn't published data"):
         stage(workspace, runs_dir=runs_dir)
 
 
 def test_synthetic_records_of_restricted_data_are_published(workspace, tmp_path):
     path = workspace.root / "data-catalog/datasets/lait.yaml"
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("access: published", "access: restricted\nroute: Ask.\nwait: 1 month"), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace("access: published", RESTRICTED), encoding="utf-8")
     make_run(tmp_path / "runs", summary("CP", synthetic=True))
     assert "cp/board.ipynb" in staged(workspace, tmp_path / "runs")
 

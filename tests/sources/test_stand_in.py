@@ -31,11 +31,13 @@ def test_the_folder_says_that_it_is_synthetic(stand_in, tmp_path):
     assert not is_synthetic(tmp_path)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(catalog, stand_in, tmp_path):
-    again = write_stand_in(catalog, tmp_path / "again")
-    assert tree(again) == tree(stand_in)
-    other = write_stand_in(catalog, tmp_path / "other", seed=1)
-    assert all(tree(other)[name] != digest for name, digest in tree(stand_in).items())
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(catalog, tmp_path):
+    few = ["lait", "send-tribunal-appeal-rate"]
+    first = write_stand_in(catalog, tmp_path / "first", datasets=few)
+    again = write_stand_in(catalog, tmp_path / "again", datasets=few)
+    assert tree(again) == tree(first)
+    other = write_stand_in(catalog, tmp_path / "other", seed=1, datasets=few)
+    assert all(tree(other)[name] != digest for name, digest in tree(first).items())
 
 
 def test_every_series_of_the_catalogue_is_read_from_it(catalog, stand_in):
@@ -116,7 +118,7 @@ def test_years_begin_and_end_as_the_published_ones_do(catalog, stand_in):
 
 def test_shares_of_the_stand_in_stay_shares(catalog, stand_in):
     frame = read_series(catalog, "ehc-plans-2025", "new_plans_in_mainstream", stand_in).frame
-    assert frame["value"].between(0, 100).all()
+    assert frame["value"].dropna().between(0, 100).all()
     assert frame["value"].notna().all()
     assert (frame["numerator"] <= frame["denominator"]).all()
     assert pd.api.types.is_float_dtype(frame["value"])

@@ -17,12 +17,14 @@ from sendap.report.figures import Figure, interval_figure
 from sendap.report.output import Html, bullets, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
 from sendap.report.tables import table
-from sendap.results import MAIN
+from sendap.results import ACROSS, APART, MAIN, SURE, WIDER
 from sendap.verdict import amount, in_every_hundred
 
 INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals would contain the true effect."
 
 
+SHOWN = (MAIN, ACROSS, SURE, APART, WIDER)
+"""The comparisons of the one chart; the full report has all."""
 NO_GUARD = "No harm is looked for: the protocol names none that these data could show."
 
 
@@ -131,7 +133,13 @@ def confidence(evaluated: Evaluated) -> Html:
     """The confidence word, with every part of its score."""
     found = evaluated.confidence
     parts = [f"{name}: {score} of 5." for name, score in found.parts]
-    threats = [f"{name}: {level}{'' if level == 'not assessed' else ' threat'}." for name, level in found.threats]
+    # One line a level keeps the page on one sheet, whatever the number of threats.
+    levels = {"high": "High threat", "moderate": "Moderate threat", "low": "Low threat", "not assessed": "Not assessed"}
+    threats = [
+        f"{words}: {', '.join(f'{name[0].lower()}{name[1:]}' for name in named)}."
+        for level, words in levels.items()
+        if (named := [name for name, its in found.threats if its == level])
+    ]
     off = f", less {found.drops} for threats" if found.drops else ""
     words = f"Confidence: {found.words} (score {found.score} of 5: the lowest of the three scores below{off})."
     if not found.complete:
@@ -149,6 +157,7 @@ def chart(evaluated: Evaluated) -> Figure:
         & frame["headline"]
         & (frame["term"] == "overall")
         & (frame["estimator"] == "group_time")
+        & frame["contrast"].isin(SHOWN)
     ].reset_index(drop=True)
     words: Mapping[str, str] = {MAIN: "Headline"}
     labels = [words.get(name, name[0].upper() + name[1:]) for name in rows["contrast"]]

@@ -35,6 +35,10 @@ ALTERNATIVES: tuple[tuple[Callable[..., Estimates], dict[str, Any]], ...] = (
 )
 
 
+FOR_EXPLORATORY = ("two_way", "event_study")
+"""No claim rests on exploratory outcomes: the headline and the years before and after are enough for them."""
+
+
 def estimate_all(
     cells: Cells, protocol: Protocol, catalog: Catalog, neighbours: pd.DataFrame | None = None
 ) -> tuple[Estimates, dict[str, TrendCheck]]:
@@ -54,7 +58,8 @@ def estimate_all(
             headlines[outcome.id] = main
             trends[outcome.id] = check_trends(main.parts["group_time"], _anticipation(own, outcome))
             found += _alternatives(own, protocol, outcome)
-            found += _sensitivity(own, protocol, outcome, catalog)
+            if outcome.family != "exploratory":
+                found += _sensitivity(own, protocol, outcome, catalog)
         if main.parts and outcome.id == protocol.primary.id:
             found += _compared(own, protocol, outcome, neighbours)
         results.append(_labelled(Estimates.concat(found), outcome))
@@ -127,7 +132,10 @@ def _alternatives(cells: Cells, protocol: Protocol, outcome: Outcome) -> list[Es
         _attempt(call, cells, MAIN, within=within, **{**common, **options})
         for call, options in ALTERNATIVES
         if call.__name__ in protocol.alternatives
+        and (outcome.family != "exploratory" or call.__name__ in FOR_EXPLORATORY)
     ]
+    if outcome.family == "exploratory":
+        return found
     if "synthetic_did" in protocol.alternatives:
         found.append(_attempt(_synthetic, cells, MAIN, seed=protocol.seed))
     if "two_by_two" in protocol.alternatives:

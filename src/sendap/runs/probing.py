@@ -39,6 +39,9 @@ PARTS = (
 )  # fmt: skip
 
 
+FOR_EXPLORATORY = ("robust", "power", "influence", "placebo", "weights")
+
+
 def probe_all(
     cells: Cells,
     protocol: Protocol,
@@ -76,7 +79,10 @@ class _Probes:
             _ = self.fit
         except DesignError as error:
             return {name: {"reason": str(error)} for name in PARTS}
-        return {name: _attempt(getattr(self, name)) for name in PARTS}
+        if self.outcome.family != "exploratory":
+            return {name: _attempt(getattr(self, name)) for name in PARTS}
+        reason = {"reason": "The outcome is exploratory, and no claim rests on it."}
+        return {name: _attempt(getattr(self, name)) if name in FOR_EXPLORATORY else reason for name in PARTS}
 
     @cached_property
     def cells(self) -> Cells:
