@@ -118,7 +118,8 @@ def test_years_begin_and_end_as_the_published_ones_do(catalog, stand_in):
 
 def test_shares_of_the_stand_in_stay_shares(catalog, stand_in):
     frame = read_series(catalog, "ehc-plans-2025", "new_plans_in_mainstream", stand_in).frame
-    assert frame["value"].dropna().between(0, 100).all()
-    assert frame["value"].notna().all()
-    assert (frame["numerator"] <= frame["denominator"]).all()
+    known = frame.dropna(subset=["value"])
+    assert known["value"].between(0, 100).all()
+    assert len(frame) - len(known) == 4  # figures that are doubtful in the publisher's file, left out here too
+    assert (known["numerator"] <= known["denominator"]).all()
     assert pd.api.types.is_float_dtype(frame["value"])
