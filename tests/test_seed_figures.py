@@ -64,6 +64,7 @@ def hedged(figures, text):
 def hedges(figures, number):
     """The hedge words that the Plan has for a number: two figures may share it."""
     own = {str(each["bound"]).lower() for each in figures if "bound" in each and number in plain(each["quote"])}
+    own |= {"estimated" for each in figures if f"estimated {number}" in plain(each["quote"])}
     return own | {again for hedge in own for again in SAME.get(hedge, ())}
 
 
