@@ -246,3 +246,10 @@ def test_designs_that_cannot_work_are_refused():
         fit_two_by_two(as_cells(made_up()).panel(), before=2050, after=2020)
     with pytest.raises(DesignError, match="treated by 2020 already"):
         fit_two_by_two(as_cells(made_up()).panel(), before=2020, after=2021)
+
+
+def test_figures_that_end_before_every_start_are_refused_in_words():
+    frame = made_up(areas=20, regions=2)
+    frame.loc[frame["cohort"].notna() & (frame["year"] >= frame["cohort"]), "y"] = np.nan
+    with pytest.raises(DesignError, match="no start from which on both treated and comparison areas have figures"):
+        fit_group_time(as_cells(frame).panel())

@@ -73,6 +73,11 @@ class GroupTimeFit:
             raise UsageError("anticipation must be 0 or more periods.")
         self.pairs = self._pairs()
         self._keep_estimable()
+        if not any(self.panel.periods[pair.time] >= pair.cohort for pair in self.pairs):
+            raise DesignError(
+                f"'{self.panel.outcome}' has no start from which on both treated and comparison areas have figures. "
+                f"{' '.join(self.left_out)} Put small groups together, or add later periods.".replace("  ", " ")
+            )
         actual = self.allocate(self.panel.cluster_cohort[None, :], contributions=True, weights=True)
         assert actual.contributions is not None
         assert actual.weights is not None
