@@ -161,7 +161,7 @@ def test_adding_up_all_rows_of_an_area_counts_each_child_several_times(catalog, 
     table = read_text(real_data / "ehc_plans_2025" / "newplans.csv.gz")
     area = table[(table["geographic_level"] == "Local authority") & (table["time_period"] == "2024")]
     everything = pd.to_numeric(area["new_ehc_plans"], errors="coerce").sum()
-    measured = read_series(catalog, "ehc-plans-2025", "new_plans_in_mainstream", real_data).frame
+    measured = read_series(catalog, "ehc-plans-2025", "new_plans_placement_unknown", real_data).frame
     right = measured.loc[measured["period"] == 2024, "denominator"].sum()
     assert (everything, right) == (390_988, 97_747)
 

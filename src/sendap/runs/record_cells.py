@@ -10,7 +10,6 @@ import pandas as pd
 
 from sendap.catalog import Catalog, Dataset, Series
 from sendap.cells import Cells, OutcomeInfo
-from sendap.cells.compress import compress
 from sendap.cells.moments import ALL, SQUARED_DEVIATIONS
 from sendap.errors import DataError
 from sendap.files import sha256
@@ -43,6 +42,9 @@ def measured_records(
 
     Raises DataError for a file that can't be used, or a cluster in two regions.
     """
+    # What compresses takes half a second to load, and a check of published tables doesn't need it.
+    from sendap.cells.compress import compress
+
     roles = dataset.records
     assert roles is not None
     chosen = {outcome.id: dataset.find_series(outcome.series) for outcome in outcomes}
