@@ -119,8 +119,9 @@ def _read(model: type[Model], path: Path) -> Model:
 def latest_runs(runs_dir: Path) -> list[FoundRun]:
     """The last good run of every pilot in a folder of runs, in the order of the portfolio.
 
-    Sorted by confidence, then by name, never by effect. Raises SendapError where there is no run, or where a run
-    lacks a file.
+    Real figures before synthetic ones, then by confidence, then by name, never by effect.
+
+    Raises SendapError where there is no run, or where a run lacks a file.
     """
     found = []
     for pointer in sorted(runs_dir.glob("*/latest.json")):
@@ -138,7 +139,7 @@ def latest_runs(runs_dir: Path) -> list[FoundRun]:
         found.append(FoundRun(folder, run, summary, manifest))
     if not found:
         raise SendapError(f"There is no run to publish in {runs_dir}. Make one with 'sendap run', then publish.")
-    return sorted(found, key=lambda each: (-each.summary.confidence_score, each.summary.name))
+    return sorted(found, key=lambda each: (each.summary.synthetic, -each.summary.confidence_score, each.summary.name))
 
 
 def check_publishable(found: FoundRun, catalog: Catalog) -> None:

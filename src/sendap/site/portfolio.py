@@ -96,7 +96,8 @@ def portfolio(found: Sequence[FoundRun]) -> str:
         banner = warning(f"<strong>{SYNTHETIC}.</strong> Every row below is made from synthetic records.")
     count = _count(len(found) - invented - described, invented, described)
     order = (
-        "They are in order of how sure we are, then by name. They are not in order of how well they did, and their "
+        "Those on real figures come first, in order of how sure we are, then by name. They are not in order of how "
+        "well they did, and their "
         "results can't be compared with each other."
     )
     columns = ("Pilot", "Question", "What we found", "How sure", "Harms looked for", "Data", "Read more")
