@@ -180,3 +180,8 @@ def axe():
             folder.parent.mkdir(exist_ok=True)
             shutil.move(Path(making) / "node_modules" / "axe-core", folder)
     return folder / "axe.min.js"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole way takes longest, and one worker does it: it begins first, so that the others end with it."""
+    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
