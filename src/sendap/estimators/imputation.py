@@ -17,17 +17,15 @@ import numpy as np
 
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
-from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
+from sendap.estimators.fit import by_cluster, refuse_constant, treated_cohorts
 from sendap.estimators.partialling import (
+    Allocated,
     Batch,
     Effects,
     describe,
     periods_before,
-    permuted,
     term_frame,
-    weights_without_each_cluster,
     without_dust,
-    without_each_cluster,
 )
 
 Level = Literal["unit", "cluster"]
@@ -51,7 +49,7 @@ class Average:
 
 
 @dataclass
-class ImputationFit:
+class ImputationFit(Allocated):
     """Imputed effects: overall, by event time and by cohort, then the coefficients before treatment."""
 
     panel: Panel
@@ -249,18 +247,9 @@ class ImputationFit:
                 row["note"] = note
         self.terms = term_frame(rows)
 
-    def leave_one_out(self) -> np.ndarray:
-        return without_each_cluster(self.panel, self._allocate, width=1 + len(self.lead_times))
-
-    def weights(self) -> np.ndarray:
-        return self._weights
-
-    def leave_one_out_weights(self, term: int) -> np.ndarray:
-        count, width = len(self.averages), 1 + len(self.lead_times)
-        return weights_without_each_cluster(self.panel, self._allocate, term, kept=self._kept, terms=count, width=width)
-
-    def permute(self, cohorts: np.ndarray, terms: np.ndarray) -> Permuted:
-        return permuted(self.panel, self._allocate, cohorts, terms, width=1 + len(self.lead_times))
+    @property
+    def _width(self) -> int:
+        return 1 + len(self.lead_times)
 
 
 def fit_imputation(

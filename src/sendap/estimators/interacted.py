@@ -17,17 +17,15 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DataError, DesignError, UsageError
-from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
+from sendap.estimators.fit import by_cluster, refuse_constant, treated_cohorts
 from sendap.estimators.partialling import (
+    Allocated,
     Batch,
     Effects,
     describe,
     periods_before,
-    permuted,
     term_frame,
-    weights_without_each_cluster,
     without_dust,
-    without_each_cluster,
 )
 
 Control = Literal["never", "not_yet"]
@@ -45,7 +43,7 @@ class Columns:
 
 
 @dataclass
-class InteractedFit:
+class InteractedFit(Allocated):
     """Averages of cohort-by-period effects. ``covariates`` is U by C, known before treatment; None without any."""
 
     panel: Panel
@@ -242,21 +240,6 @@ class InteractedFit:
     def _width(self) -> int:
         extra = 0 if self.covariates is None else self.covariates.shape[1]
         return len(self.pairs) * (1 + extra) + extra * (len(self.panel.periods) - 1)
-
-    def leave_one_out(self) -> np.ndarray:
-        return without_each_cluster(self.panel, self._allocate, width=self._width)
-
-    def weights(self) -> np.ndarray:
-        return self._weights
-
-    def leave_one_out_weights(self, term: int) -> np.ndarray:
-        count = len(self.terms)
-        return weights_without_each_cluster(
-            self.panel, self._allocate, term, kept=self._kept, terms=count, width=self._width
-        )
-
-    def permute(self, cohorts: np.ndarray, terms: np.ndarray) -> Permuted:
-        return permuted(self.panel, self._allocate, cohorts, terms, width=self._width)
 
 
 def _times(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -21,14 +21,12 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
-from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
+from sendap.estimators.fit import by_cluster, refuse_constant, treated_cohorts
 from sendap.estimators.partialling import (
+    Allocated,
     Batch,
     describe,
-    permuted,
     term_frame,
-    weights_without_each_cluster,
-    without_each_cluster,
 )
 from sendap.estimators.stacked import Control, Window, find_window
 
@@ -67,7 +65,7 @@ class _Rows:
 
 
 @dataclass
-class LocalProjectionsFit:
+class LocalProjectionsFit(Allocated):
     panel: Panel
     window: Window
     weighting: Weighting
@@ -222,21 +220,6 @@ class LocalProjectionsFit:
     @property
     def _width(self) -> int:
         return max(1, len({each.cohort for horizon in self.horizons for each in horizon.comparisons}))
-
-    def leave_one_out(self) -> np.ndarray:
-        return without_each_cluster(self.panel, self._allocate, width=self._width)
-
-    def weights(self) -> np.ndarray:
-        return self._weights
-
-    def leave_one_out_weights(self, term: int) -> np.ndarray:
-        count = len(self.terms)
-        return weights_without_each_cluster(
-            self.panel, self._allocate, term, kept=self._kept, terms=count, width=self._width
-        )
-
-    def permute(self, cohorts: np.ndarray, terms: np.ndarray) -> Permuted:
-        return permuted(self.panel, self._allocate, cohorts, terms, width=self._width)
 
 
 def fit_local_projections(

@@ -261,3 +261,38 @@ def periods_before(panel: Panel, anticipation: int) -> None:
 def term_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     """Descriptions of terms as a frame with numbers as numbers."""
     return pd.DataFrame(rows).astype({"cohort": float, "period": float, "event_time": float, "n": float})
+
+
+class Allocated:
+    """What inference asks of a fit that re-estimates itself in batches of allocations, by ``_allocate``.
+
+    A fit gives ``panel``, ``_allocate``, ``_width`` (arrays of the size of the panel that one allocation needs),
+    ``_weights`` (K by U by T) and an empty ``_kept``.
+    """
+
+    panel: Panel
+    _allocate: Allocate
+    _weights: np.ndarray
+    _kept: dict[str, np.ndarray]
+
+    @property
+    def _width(self) -> int:
+        raise NotImplementedError
+
+    def leave_one_out(self) -> np.ndarray:
+        """Estimates without each cluster, G by K."""
+        return without_each_cluster(self.panel, self._allocate, width=self._width)
+
+    def weights(self) -> np.ndarray:
+        """The linear map from cell means to estimates, K by U by T."""
+        return self._weights
+
+    def leave_one_out_weights(self, term: int) -> np.ndarray:
+        """The linear map of one term without each cluster, G by U by T."""
+        return weights_without_each_cluster(
+            self.panel, self._allocate, term, kept=self._kept, terms=len(self._weights), width=self._width
+        )
+
+    def permute(self, cohorts: np.ndarray, terms: np.ndarray) -> Permuted:
+        """Estimates of some terms with starts dealt out as in ``cohorts`` (R by G)."""
+        return permuted(self.panel, self._allocate, cohorts, terms, width=self._width)

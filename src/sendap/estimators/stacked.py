@@ -20,17 +20,15 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
-from sendap.estimators.fit import Permuted, by_cluster, refuse_constant, treated_cohorts
+from sendap.estimators.fit import by_cluster, refuse_constant, treated_cohorts
 from sendap.estimators.partialling import (
+    Allocated,
     Batch,
     Effects,
     describe,
     periods_before,
-    permuted,
     term_frame,
-    weights_without_each_cluster,
     without_dust,
-    without_each_cluster,
 )
 
 Control = Literal["never", "not_yet"]
@@ -104,7 +102,7 @@ def find_window(panel: Panel, before: int | None, after: int | None, anticipatio
 
 
 @dataclass
-class StackedFit:
+class StackedFit(Allocated):
     """Event-time effects of the stacked regression, and their mean over the periods after the start."""
 
     panel: Panel
@@ -286,21 +284,6 @@ class StackedFit:
     def _width(self) -> int:
         cells = len(self.window.cohorts) * len(self.events) * (len(self._terms) + 2)
         return max(1, cells // len(self.panel.periods))
-
-    def leave_one_out(self) -> np.ndarray:
-        return without_each_cluster(self.panel, self._allocate, width=self._width)
-
-    def weights(self) -> np.ndarray:
-        return self._weights
-
-    def leave_one_out_weights(self, term: int) -> np.ndarray:
-        count = len(self.terms)
-        return weights_without_each_cluster(
-            self.panel, self._allocate, term, kept=self._kept, terms=count, width=self._width
-        )
-
-    def permute(self, cohorts: np.ndarray, terms: np.ndarray) -> Permuted:
-        return permuted(self.panel, self._allocate, cohorts, terms, width=self._width)
 
 
 def fit_stacked(
