@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sendap.errors import DataError, Problems, SendapError
 from sendap.files import fingerprint, sha256, whole, write_json
-from sendap.runs.execute import KEPT_OUT_OF_HASHES, Done, Report, _execute, _point_to, _sweep
-from sendap.runs.manifest import code_digest, git_state, lock_digest, versions
+from sendap.runs.execute import Done, Report, execute_notebook, whole_run
+from sendap.runs.manifest import code_digest, versions
 from sendap.sources.group_catalog import GroupTable, find_group_table, read_group_tables
 from sendap.sources.groups_tables import group_files, read_group_table
 from sendap.sources.locate import SYNTHETIC_MARK, is_synthetic
@@ -118,58 +116,27 @@ def _run_one(
     report: Report,
     stop: threading.Event,
 ) -> Done:
-    started, begun = time.monotonic(), datetime.now(UTC)
+    started = time.monotonic()
     inputs, description = _inputs(table, data_dir), fingerprint(table.model_dump(mode="json"))
     parts = {"report": description, "inputs": inputs, "code": code, "versions": versions()}
-    run = fingerprint(parts)[:12]
-    target = folder / table.id / run
-    if (target / "manifest.json").is_file() and not force:
-        _point_to(target)
-        known = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
-        return Done(table.id, target, time.monotonic() - started, False, bool(known["synthetic"]))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target.parent)
-    making = Path(tempfile.mkdtemp(prefix=f".{run}.", suffix=".tmp", dir=target.parent))
-    try:
+
+    def make(making: Path) -> None:
         report(table.id, "gaps by group and area", 0, 2)
         source = workspace.notebooks / f"{NOTEBOOK}.ipynb"
-        _execute(source, making / source.name, table.id, making, data_dir, stop)
+        execute_notebook(source, making / source.name, table.id, making, data_dir, stop)
         report(table.id, "manifest", 1, 2)
         write_json(making / "table.json", table.model_dump(mode="json"))
-        about = json.loads((making / "summary.json").read_text(encoding="utf-8"))
-        outputs = {
-            path.name: sha256(path)
-            for path in sorted(making.iterdir())
-            if path.is_file() and path.name not in KEPT_OUT_OF_HASHES
-        }
-        write_json(
-            making / "manifest.json",
-            {
-                "report": table.id,
-                "name": table.title,
-                "run": run,
-                "synthetic": about["synthetic"],
-                "parameters": {"report": table.id},
-                "table": description,
-                "inputs": inputs,
-                "code": code,
-                "lock": lock_digest(workspace.root),
-                "versions": versions(),
-                "git": git_state(workspace.root),
-                "started": begun.isoformat(timespec="seconds"),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - started, 1),
-                "outputs": outputs,
-            },
-        )
-        making.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        making.rename(target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    _point_to(target)
-    return Done(table.id, target, time.monotonic() - started, True, bool(about["synthetic"]))
+
+    own: dict[str, object] = {
+        "report": table.id,
+        "name": table.title,
+        "parameters": {"report": table.id},
+        "table": description,
+        "inputs": inputs,
+        "code": code,
+    }
+    target = folder / table.id / fingerprint(parts)[:12]
+    return whole_run(table.id, target, make, own, workspace.root, started=started, force=force)
 
 
 def open_findings(report: str, run: str = "") -> Findings:

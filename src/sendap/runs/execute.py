@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,18 +124,54 @@ def _run_one(
     data_dir = data_folder(workspace, runs_dir, protocol)
     inputs = input_files(protocol, workspace, data_dir)
     name = run_id(protocol, inputs, code)
-    folder = runs_dir / protocol.id / name
+    own: dict[str, object] = {
+        "pilot": protocol.id,
+        "name": protocol.name,
+        "parameters": {"pilot": protocol.id},
+        "protocol": protocol.digest,
+        "registered": protocol.registered,
+        "seed": protocol.seed,
+        "draws": protocol.draws,
+        "inputs": inputs,
+        "code": code,
+    }
+    return whole_run(
+        protocol.id,
+        runs_dir / protocol.id / name,
+        lambda making: _make(protocol, workspace, making, data_dir, report, stop),
+        own,
+        workspace.root,
+        started=started,
+        force=force,
+    )
+
+
+def whole_run(
+    of: str,
+    folder: Path,
+    make: Callable[[Path], None],
+    own: Mapping[str, object],
+    root: Path,
+    *,
+    started: float,
+    force: bool,
+) -> Done:
+    """A run's folder, whole or absent: ``make`` fills a temporary one, and the manifest is written last of all.
+
+    ``of`` names the pilot or report, ``own`` is what its manifest says beside what every run does. A folder that is
+    there already is left as it is, unless ``force``.
+    """
     if (folder / "manifest.json").is_file() and not force:
         _point_to(folder)
         known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return Done(protocol.id, folder, time.monotonic() - started, False, bool(known["synthetic"]))
+        return Done(of, folder, time.monotonic() - started, False, bool(known["synthetic"]))
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
-    making = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=folder.parent))
+    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         begun = datetime.now(UTC)
-        _make(protocol, workspace, making, data_dir, report, stop)
-        synthetic = _finish(protocol, workspace, making, data_dir, name, inputs, code, begun, started)
+        make(making)
+        synthetic = _write_manifest(making, {**own, "run": folder.name}, root, begun, started)
         making.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -143,7 +179,7 @@ def _run_one(
     finally:
         shutil.rmtree(making, ignore_errors=True)
     _point_to(folder)
-    return Done(protocol.id, folder, time.monotonic() - started, True, synthetic)
+    return Done(of, folder, time.monotonic() - started, True, synthetic)
 
 
 def _sweep(folder: Path) -> None:
@@ -165,7 +201,7 @@ def _make(
     for number, step in enumerate(steps):
         report(protocol.id, step.doing, number, len(steps) + 1)
         source = workspace.notebooks / f"{step.notebook}.ipynb"
-        _execute(source, folder / f"{step.leaves}.ipynb", protocol.id, folder, data_dir, stop)
+        execute_notebook(source, folder / f"{step.leaves}.ipynb", protocol.id, folder, data_dir, stop)
     report(protocol.id, "summary and manifest", len(steps), len(steps) + 1)
     write_json(folder / "protocol.json", protocol.model_dump(mode="json"))
     write_json(folder / "summary.json", _summary(protocol, workspace, folder, data_dir))
@@ -184,7 +220,9 @@ def _summary(protocol: Protocol, workspace: Workspace, folder: Path, data_dir: P
     return summary(Evaluation(protocol.id, folder, workspace, data_dir).evaluated)
 
 
-def _execute(source: Path, target: Path, pilot: str, folder: Path, data_dir: Path, stop: threading.Event) -> None:
+def execute_notebook(
+    source: Path, target: Path, pilot: str, folder: Path, data_dir: Path, stop: threading.Event
+) -> None:
     """One notebook, with its own time limit; the whole process group ends with it, or when ``stop`` is set."""
     environment = {
         **os.environ,
@@ -224,19 +262,9 @@ def _wait(process: subprocess.Popen[str], deadline: float, stop: threading.Event
     return None
 
 
-def _finish(
-    protocol: Protocol,
-    workspace: Workspace,
-    folder: Path,
-    data_dir: Path,
-    name: str,
-    inputs: dict[str, str],
-    code: str,
-    begun: datetime,
-    started: float,
-) -> bool:
-    """Write the manifest: last of all, so that a folder with one is whole."""
-    about = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+def _write_manifest(folder: Path, own: Mapping[str, object], root: Path, begun: datetime, started: float) -> bool:
+    """Write the manifest, so that a folder with one is whole. Returns whether the run is synthetic."""
+    synthetic = bool(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["synthetic"])
     outputs = {
         path.name: sha256(path)
         for path in sorted(folder.iterdir())
@@ -245,24 +273,15 @@ def _finish(
     write_json(
         folder / "manifest.json",
         {
-            "pilot": protocol.id,
-            "name": protocol.name,
-            "run": name,
-            "synthetic": about["synthetic"],
-            "parameters": {"pilot": protocol.id},
-            "protocol": protocol.digest,
-            "registered": protocol.registered,
-            "seed": protocol.seed,
-            "draws": protocol.draws,
-            "inputs": inputs,
-            "code": code,
-            "lock": lock_digest(workspace.root),
+            **own,
+            "synthetic": synthetic,
+            "lock": lock_digest(root),
             "versions": versions(),
-            "git": git_state(workspace.root),
+            "git": git_state(root),
             "started": begun.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
             "outputs": outputs,
         },
     )
-    return bool(about["synthetic"])
+    return synthetic

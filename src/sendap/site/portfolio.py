@@ -97,8 +97,7 @@ def portfolio(found: Sequence[FoundRun]) -> str:
     count = _count(len(found) - invented - described, invented, described)
     order = (
         "Those on real figures come first, in order of how sure we are, then by name. They are not in order of how "
-        "well they did, and their "
-        "results can't be compared with each other."
+        "well they did, and their results can't be compared with each other."
     )
     columns = ("Pilot", "Question", "What we found", "How sure", "Harms looked for", "Data", "Read more")
     table = linked_table("Pilots, and what was found", columns, (_row(each) for each in found), cards=True)
