@@ -6,15 +6,18 @@
   neighbours.
 - ``struggling``: areas that did badly in the last two years before the start, wherever they are, as agreements on
   deficits were made.
+- ``falling``: areas whose figures got worse by most since the first year.
+- ``always_low``: areas that did badly on average over all years before the start.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-SCHEMES = ("random", "leading", "struggling")
+SCHEMES = ("random", "leading", "struggling", "falling", "always_low")
 IN_PARTNERSHIP = 4
-BEST_SHARE = 1 / 3
+SHARE = 1 / 3
+"""Of all areas, from how many the best are taken, or the worst."""
 
 
 def place(
@@ -24,10 +27,15 @@ def place(
     if scheme == "random":
         return _spread(generator.permutation(len(region)), region, count)
     recent = values[:, max(start - 2, 0) : start].mean(axis=1)
-    if scheme == "struggling":
-        worst = np.argsort(recent)[: max(int(len(recent) * BEST_SHARE), 2 * count)]
+    judged = {
+        "struggling": recent,
+        "falling": values[:, start - 1] - values[:, 0],
+        "always_low": values[:, :start].mean(axis=1),
+    }
+    if scheme in judged:
+        worst = np.argsort(judged[scheme])[: max(int(len(recent) * SHARE), 2 * count)]
         return generator.permutation(worst)[:count]
-    best = np.argsort(-recent)[: max(int(len(recent) * BEST_SHARE), count)]
+    best = np.argsort(-recent)[: max(int(len(recent) * SHARE), count)]
     leads = _spread(generator.permutation(best), region, min(count, int(np.ceil(count / IN_PARTNERSHIP))))
     if count <= len(np.unique(region)):
         leads = _spread(generator.permutation(best), region, count)

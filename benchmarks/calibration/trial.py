@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.calibration.panels import Figures
-from benchmarks.calibration.placing import place
+from benchmarks.calibration.placing import SCHEMES, place
 from sendap.cells import Cells, OutcomeInfo
-from sendap.effects import group_time, two_way
+from sendap.effects import group_time, group_time_lagged, two_way
 from sendap.effects_designs import local_projections, stacked
 from sendap.effects_more import extended_two_way, imputation, sun_abraham, synthetic_did, two_stage
 from sendap.errors import SendapError
-from sendap.estimators import fit_group_time, fit_two_way
+from sendap.estimators import fit_group_time, fit_group_time_lagged, fit_two_way
 from sendap.inference.cluster_robust import crv1_variance, effective_clusters
 from sendap.inference.infer import MAKERS, _describe
 from sendap.inference.rows import Asked
@@ -35,6 +35,7 @@ GROWTH = 0.5
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     "two_way": two_way,
     "group_time": group_time,
+    "group_time_lagged": group_time_lagged,
     "imputation": imputation,
     "two_stage": two_stage,
     "sun_abraham": sun_abraham,
@@ -43,6 +44,13 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
     "local_projections": local_projections,
     "synthetic_did": synthetic_did,
 }
+LEAST_SQUARES = ("crv2", "wcr", "wcu")
+FITS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "group_time": (fit_group_time, tuple(name for name in METHODS if name not in LEAST_SQUARES)),
+    "group_time_lagged": (fit_group_time_lagged, tuple(name for name in METHODS if name not in LEAST_SQUARES)),
+    "two_way": (fit_two_way, ("crv1", "crv2", "crv3", "wcr", "wcu")),
+}
+"""The estimators on which methods are tried, and which of the methods."""
 LARGEST_SYNTHETIC = 9
 """Synthetic difference in differences is meant for few treated areas, and slow with many."""
 
@@ -50,7 +58,7 @@ LARGEST_SYNTHETIC = 9
 def trial(number: int, count: int, scheme: str, panels: list[Figures]) -> list[dict[str, Any]]:
     """All rows of one trial: methods on no effect, then estimators on an effect that grows."""
     warnings.simplefilter("ignore")
-    generator = np.random.default_rng([20230902, number, count, len(scheme)])
+    generator = np.random.default_rng([20230902, number, count, SCHEMES.index(scheme)])
     chosen = panels[number % len(panels)]
     start = int(generator.integers(3, len(chosen.years)))
     treated = place(scheme, count, chosen.sign * chosen.values, start, chosen.region, generator)
@@ -59,19 +67,21 @@ def trial(number: int, count: int, scheme: str, panels: list[Figures]) -> list[d
     cohort[treated] = chosen.years[start]
     rows = [{**about, "part": "method", **row} for row in _methods(_cells(chosen, chosen.values, cohort), number)]
     if number % ONE_IN:
-        return [_scaled(row, chosen.scale) for row in rows]
+        return [_scaled(row, chosen) for row in rows]
     later = treated[len(treated) // 2 :] if start + 1 < len(chosen.years) and count > 1 else treated[:0]
     cohort[later] = chosen.years[min(start + 1, len(chosen.years) - 1)]
     rows += [{**about, "part": "estimator", **row} for row in _estimators(chosen, cohort, count)]
-    return [_scaled(row, chosen.scale) for row in rows]
+    return [_scaled(row, chosen) for row in rows]
 
 
-def _scaled(row: dict[str, Any], scale: float) -> dict[str, Any]:
-    """Figures in units of the spread, so that series can be put together."""
-    return {
-        name: float(value) / scale if name in ("estimate", "low", "high", "truth") else value
+def _scaled(row: dict[str, Any], chosen: Figures) -> dict[str, Any]:
+    """Figures in units of the spread, turned so that more is better, so that series can be put together."""
+    unit = chosen.scale * chosen.sign
+    made = {
+        name: float(value) / unit if name in ("estimate", "low", "high", "truth") else value
         for name, value in row.items()
     }
+    return made if chosen.sign > 0 else {**made, "low": made["high"], "high": made["low"]}
 
 
 def _cells(chosen: Figures, values: np.ndarray, cohort: np.ndarray) -> Cells:
@@ -92,11 +102,12 @@ def _cells(chosen: Figures, values: np.ndarray, cohort: np.ndarray) -> Cells:
 
 
 def _methods(cells: Cells, seed: int) -> list[dict[str, Any]]:
-    """Every method on the overall group-time effect, those for least squares on the two-way one; refused ones too."""
+    """Every method on the overall effect of the estimators that it's for; refused ones too."""
     panel = cells.panel(within="region")
     regions = panel.cluster_group
     rows = []
-    for name, fit in (("group_time", fit_group_time(panel)), ("two_way", fit_two_way(panel))):
+    for name, (fitter, methods) in FITS.items():
+        fit = fitter(panel)
         at = int(np.flatnonzero((fit.terms["term"] == "overall").to_numpy())[0])
         term = fit.terms.iloc[at]
         effective = effective_clusters(fit)
@@ -105,11 +116,7 @@ def _methods(cells: Cells, seed: int) -> list[dict[str, Any]]:
         error = float(np.sqrt(crv1_variance(fit)[at]))
         value = float(fit.estimate[at])
         rows.append(_row(name, "normal", value, value - NORMAL * error, value + NORMAL * error, False, choice))
-        for method in METHODS:
-            if name == "two_way" and method not in ("crv1", "crv2", "crv3", "wcr", "wcu"):
-                continue
-            if name == "group_time" and method in ("crv2", "wcr", "wcu"):
-                continue
+        for method in methods:
             forced = Choice(method, (), (), "")
             asked = Asked(fit, base, {at: forced}, effective, LEVEL, DRAWS, seed, regions)
             try:

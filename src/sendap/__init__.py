@@ -25,6 +25,7 @@ _PUBLIC = {
     "gaps": "sendap.disparity.gaps",
     "group_time": "sendap.effects",
     "group_time_covariates": "sendap.effects_more",
+    "group_time_lagged": "sendap.effects",
     "hazard_effects": "sendap.effects_durations",
     "imputation": "sendap.effects_more",
     "incidence_cells": "sendap.effects_durations",

@@ -8,9 +8,10 @@ import numpy as np
 
 from sendap.cells import Cells, Panel
 from sendap.cells.core import Weights
-from sendap.estimators import fit_event_study, fit_group_time, fit_two_by_two, fit_two_way
+from sendap.estimators import fit_event_study, fit_group_time, fit_group_time_lagged, fit_two_by_two, fit_two_way
 from sendap.estimators.fit import Fit
 from sendap.estimators.group_time import Base, Control
+from sendap.estimators.group_time_lagged import LAGS
 from sendap.inference import infer
 from sendap.results import Estimates
 
@@ -82,6 +83,29 @@ def group_time(
     """
     panel = cells.panel(outcome, weights=weights, within=within)
     fit = fit_group_time(panel, control=control, base=base, anticipation=anticipation, contrast=contrast)
+    return _results(cells, fit, options)
+
+
+def group_time_lagged(
+    cells: Cells,
+    outcome: str | None = None,
+    *,
+    lags: int = LAGS,
+    control: Control = "never",
+    anticipation: int = 0,
+    weights: Weights = "areas",
+    within: str | None = None,
+    contrast: str = "",
+    **options: Any,
+) -> Estimates:
+    """Group-time effects among areas that had the same figures in the last ``lags`` periods before the start.
+
+    For areas that were chosen for how they did: their figures drift back by themselves, which a difference in
+    differences takes for an effect. Sources: Angrist and Pischke (2009), section 5.4; Ding and Li (2019),
+    doi:10.1017/pan.2019.25. Other arguments as ``group_time``.
+    """
+    panel = cells.panel(outcome, weights=weights, within=within)
+    fit = fit_group_time_lagged(panel, lags=lags, control=control, anticipation=anticipation, contrast=contrast)
     return _results(cells, fit, options)
 
 

@@ -128,11 +128,10 @@ class CovariateGroupTimeFit(GroupTimeFit):
         of the treated and c of the (weighted) controls, the estimate is the sum of (t - c) (change - X b), b from the
         controls; c is zero in the regression version and b in the weighting version.
         """
-        weight, mean, design = self.panel.weight, self.panel.mean, self._design
-        seen = np.isfinite(mean[:, pair.time]) & np.isfinite(mean[:, pair.base])
-        size = np.where(seen, weight[:, pair.base], 0.0)[None, :] * keep
-        is_treated = cohorts == pair.cohort
+        design, seen = self._design_of(pair), self._seen(pair)
+        size = np.where(seen, self.panel.weight[:, pair.base], 0.0)[None, :] * keep
         controls = size * self._controls(cohorts, pair)
+        is_treated = (cohorts == pair.cohort) & self._comparable(controls)
         treated = size * is_treated
         total = treated.sum(axis=1, keepdims=True)
         known = (total > 0) & (controls.sum(axis=1, keepdims=True) > 0)
@@ -151,10 +150,24 @@ class CovariateGroupTimeFit(GroupTimeFit):
         if self.method != "weighting":
             unit_weight = unit_weight - lines.rows(unit_weight @ design)
         change = np.where(seen, variables[:, :, pair.time] - variables[:, :, pair.base], 0.0)
-        parts = [self._one(each, treated, weighted, controls, size * is_treated, lines, odds) for each in change]
+        sides = (treated, weighted, controls, size * is_treated)
+        parts = [self._one(each, design, sides, lines, odds) for each in change]
         estimate = np.where(usable, np.stack([part[0] for part in parts]), np.nan)
         contributions = np.where(usable[:, None], np.stack([part[1] for part in parts]), np.nan)
         return estimate, contributions, np.where(usable[:, None], unit_weight, np.nan)
+
+    def _design_of(self, pair: Pair) -> np.ndarray:
+        """The covariates of units for one effect (U by P)."""
+        return self._design
+
+    def _seen(self, pair: Pair) -> np.ndarray:
+        """Units with all figures that one effect needs (U)."""
+        mean = self.panel.mean
+        return np.isfinite(mean[:, pair.time]) & np.isfinite(mean[:, pair.base])
+
+    def _comparable(self, controls: np.ndarray) -> np.ndarray:
+        """Which treated units have somebody to be compared with, given the ``controls`` (R by U)."""
+        return np.ones(controls.shape, dtype=bool)
 
     def _weighted_controls(self, odds: Odds, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Controls by their odds of being treated, as shares (R by U), and whether both sides overlap (R)."""
@@ -167,15 +180,16 @@ class CovariateGroupTimeFit(GroupTimeFit):
     def _one(
         self,
         change: np.ndarray,
-        treated: np.ndarray,
-        weighted: np.ndarray,
-        controls: np.ndarray,
-        exposed: np.ndarray,
+        design: np.ndarray,
+        sides: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
         lines: Lines,
         odds: Odds | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate (R) and contributions (R by U) for the change of one variable (U)."""
-        design = self._design
+        """Estimate (R) and contributions (R by U) for the change of one variable (U).
+
+        ``sides``: shares of the treated and of the weighted controls, and the sizes of controls and treated (R by U).
+        """
+        treated, weighted, controls, exposed = sides
         left = np.broadcast_to(change, treated.shape)
         given = np.zeros_like(treated)
         if self.method != "weighting":
