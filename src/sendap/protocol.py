@@ -7,6 +7,7 @@ harm is looked for and how large an effect would matter, before anybody looks at
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +20,7 @@ from sendap.files import fingerprint
 from sendap.periods import Period
 
 Family = Literal["primary", "secondary", "guard", "exploratory", "description"]
+Headline = Literal["group_time", "group_time_lagged", "none"]
 Alternative = Literal[
     "two_way",
     "event_study",
@@ -127,6 +129,23 @@ class Supply(Described):
         return range(int(min(self.starts)[:4]) - YEARS_BEFORE, LAST_YEAR + 1)
 
 
+class Deviation(Described):
+    """A change of the protocol: the six things that the evaluation standard (5.5) asks of it, but for the result under
+    both, which the report computes.
+
+    ``said`` and ``done`` in words; ``agreed``: by whom; ``known``: before or after outcomes were seen. ``was`` names
+    the headline estimator that was replaced, where it was one.
+    """
+
+    decided: date
+    said: str
+    done: str
+    why: str
+    known: Literal["before outcomes were seen", "after outcomes were seen"]
+    agreed: str
+    was: Headline | None = None
+
+
 class Disparity(Described):
     question: str
     strata: tuple[str, ...]
@@ -163,7 +182,7 @@ class Protocol(Described):
     exposure: Exposed | None = None
     weights: Literal["areas", "children"] = "areas"
     design: str
-    headline: Literal["group_time", "none"]
+    headline: Headline
     alternatives: tuple[Alternative, ...] = ()
     why_no_effect: str = ""
     inference_class: str
@@ -177,6 +196,7 @@ class Protocol(Described):
     unknowns: tuple[str, ...]
     next_steps: str
     registered: bool = False
+    deviations: tuple[Deviation, ...] = ()
     seed: int = 20230902
     draws: int = Field(default=1999, ge=199)
 

@@ -72,7 +72,7 @@ def impact(row: pd.Series, outcome: Outcome, trend: TrendCheck | None) -> Findin
             outcome.id,
             "already_moving",
             f"We can't tell whether the programme changed {name}. Its areas were already moving differently from "
-            "other areas before it began.",
+            f"{'areas with the same recent figures' if trend.lags else 'other areas'} before it began.",
             f"The joint test of the years before the start rejects that areas moved alike (p = {trend.p_value:.3f}, "
             f"{trend.periods} periods); the difference was up to {amount(trend.largest, unit, places)}.",
         )

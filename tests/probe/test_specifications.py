@@ -78,10 +78,21 @@ def test_a_short_window_holds_three_years_before_the_first_start():
 
 def test_how_many_there_are_follows_from_the_choices():
     """By 2 weights, regions, sets of areas and forms: group-time twice (two rules), Sun-Abraham once, and two others
-    over two windows, but over one where a partly exposed period leaves only three years before."""
-    assert len(CURVE.frame) == ((2 + 1 + 2 * 2) + (2 + 1 + 2)) * 2**4
+    over two windows, but over one where a partly exposed period leaves only three years before. Given the past,
+    group-time twice again for each number of partly exposed periods, in levels only."""
+    assert len(CURVE.frame) == ((2 + 1 + 2 * 2) + (2 + 1 + 2)) * 2**4 + (2 + 2) * 2**3
     assert CURVE.refused == {}
-    assert set(CURVE.frame["estimator"]) == {"group_time", "sun_abraham", "imputation", "two_way"}
+    assert set(CURVE.frame["estimator"]) == {
+        "group_time", "group_time_lagged", "sun_abraham", "imputation", "two_way"
+    }  # fmt: skip
+
+
+def test_the_headline_may_be_another_estimator():
+    found = specification_curve(
+        as_cells(made_up(areas=24, years=6, starts=(2019.0,), seed=3)), headline="group_time_lagged"
+    )
+    assert found.headline["estimator"] == "group_time_lagged"
+    assert found.frame["headline"].sum() == 1
 
 
 def test_choices_that_make_no_difference_are_not_counted():

@@ -34,7 +34,7 @@ def by_hand(frame):
 def test_it_is_each_region_against_the_others_and_exact_without_each_area():
     frame = made_up(areas=30, seed=4, regions=3)
     panel = as_cells(frame).panel(within="region")
-    linear = away_from_home(panel, regions_of(panel), control="never", anticipation=0)
+    linear = away_from_home(panel, regions_of(panel), fit_group_time)
     known = np.nan_to_num(panel.mean)
     assert (linear.full * known).sum() == pytest.approx(by_hand(frame), rel=1e-9)
     for position in (0, 3, 17, 29):
@@ -82,4 +82,4 @@ def test_too_many_clusters_are_refused(monkeypatch):
     monkeypatch.setattr("sendap.probe.spillover.LARGEST", 100)
     panel = as_cells(made_up(areas=24)).panel(within="region")
     with pytest.raises(DesignError, match="too many"):
-        away_from_home(panel, regions_of(panel), control="never", anticipation=0)
+        away_from_home(panel, regions_of(panel), fit_group_time)

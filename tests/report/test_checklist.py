@@ -56,11 +56,15 @@ def test_items_that_cant_apply_say_why_from_facts(evaluated):
         "Not staggered: one start, first treated period 2024 (32 areas)."
     )
     assert "there is one year" in item(evaluated, "Heterogeneity")
-    assert item(evaluated, "Deviations").startswith("Can't be told: the protocol wasn't registered")
-    assert item(with_protocol(evaluated, registered=True), "Deviations").startswith("The protocol is registered")
+    assert item(evaluated, "Deviations").startswith("1 recorded")
+    assert "wasn't registered" in item(evaluated, "Deviations")
+    kept = with_protocol(evaluated, registered=True, deviations=())
+    assert item(kept, "Deviations") == "None is recorded."
     assert "names no outcome that the programme can't move" in item(evaluated, "Placebos")
     alone = evaluated.protocol.comparison.model_copy(update={"within": None})
-    assert "None: the protocol names none" in item(with_protocol(evaluated, comparison=alone), "Covariates")
+    assert item(with_protocol(evaluated, comparison=alone), "Covariates").startswith("The outcome itself in the last")
+    plain = with_protocol(evaluated, comparison=alone, headline="group_time")
+    assert "None: the protocol names none" in item(plain, "Covariates")
     quiet = replace(evaluated, probes={})
     for name in ("Spillover", "Functional form", "Composition", "No anticipation", "Sensitivity to trend failure"):
         assert "wasn't computed" in item(quiet, name)

@@ -47,7 +47,7 @@ def test_the_plan_is_the_pilots_own(planned):
     found = planned.found[PRIMARY]
     assert found.designs[["treated", "after"]].to_numpy().tolist() == [[32, 1], [32, 2]]
     assert found.designs["before"].tolist() == [7, 7]
-    assert found.designs["starts"].tolist() == [5, 4]  # one period between the last before and the start is left out
+    assert found.designs["starts"].tolist() == [4, 3]  # two before are needed, and one is partly exposed
     assert planned.synthetic
 
 

@@ -32,7 +32,8 @@ def test_each_way_has_one_row_and_the_headline_is_first(evaluated):
     assert [row[:2] for row in found] == [
         [ESTIMATOR_WORDS[name], contrast] for name, contrast in zip(rows["estimator"], rows["contrast"], strict=True)
     ]
-    assert found[0][:2] == ["group-time", MAIN]
+    assert found[0][:2] == ["group-time, given the past", MAIN]
+    assert found[1][:2] == ["group-time", MAIN]
     held = rows[np.isfinite(rows["ci_low"])]
     assert f"by {int(np.isfinite(rows['estimate']).sum())} ways of estimating" in html
     apart = int(((held["ci_low"] > 0) | (held["ci_high"] < 0)).sum())
@@ -57,7 +58,7 @@ def test_the_mean_of_the_event_study_stands_among_the_estimators_without_an_inte
     # The years from the start on only: (1 + 4) / 2.
     assert row[3].startswith("2.5")
     assert row[-1] == MEAN_OF_YEARS.replace("'", "&#x27;")
-    assert rows.index(row) == 2
+    assert rows.index(row) == 3
 
 
 def test_a_way_that_cant_be_used_says_why(evaluated):

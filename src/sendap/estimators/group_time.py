@@ -9,6 +9,7 @@ averaged by their treated areas: outcome regression on the region, saturated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -233,8 +234,10 @@ class GroupTimeFit:
                     given[..., column] += counts[None, :, None] * np.nan_to_num(pairs[i][1])
                     if aggregate.shares and len(aggregate.pairs) > 1:
                         # The shares of the cohorts are estimated too.
-                        member = (cohorts == pair.cohort) * kept * unit_size / total
-                        given[..., column] += np.where(ok[:, j], parts[:, :, j] - mean, 0.0)[:, :, None] * member
+                        member = (cohorts == pair.cohort) * kept * unit_size
+                        with np.errstate(invalid="ignore", divide="ignore"):
+                            moved = np.where(ok[:, j], parts[:, :, j] - mean, 0.0)[:, :, None] * (member / total)
+                        given[..., column] += moved
                 if linear is not None:
                     moved = counts[:, None] * np.nan_to_num(pairs[i][2])
                     linear[:, column, :, pair.time] += moved
@@ -322,6 +325,10 @@ class GroupTimeFit:
             cross=(outcome * effect).sum(axis=1),
             square_planted=(effect**2).sum(axis=1),
         )
+
+
+Fitter = Callable[..., GroupTimeFit]
+"""``fit_group_time`` or ``fit_group_time_lagged``: a panel, and ``control`` and ``anticipation`` by name."""
 
 
 def fit_group_time(

@@ -225,13 +225,14 @@ class CovariateGroupTimeFit(GroupTimeFit):
 
     def _count_clusters(self) -> None:
         """Treated clusters by cohort, since regression may give controls weights of either sign."""
-        panel = self.panel
-        for position, aggregate in enumerate(self.aggregates):
+        panel, counts = self.panel, []
+        for aggregate in self.aggregates:
             moved = np.abs(np.array([self._unit_weights[index] for index in aggregate.pairs])) > 1e-14
             own = np.array([panel.cohort == self.pairs[index].cohort for index in aggregate.pairs])
             treated = np.unique(panel.cluster[(moved & own).any(axis=0)])
             others = np.setdiff1d(panel.cluster[(moved & ~own).any(axis=0)], treated)
-            self.terms.loc[position, ["treated_clusters", "control_clusters"]] = len(treated), len(others)
+            counts.append((len(treated), len(others)))
+        self.terms["treated_clusters"], self.terms["control_clusters"] = map(list, zip(*counts, strict=True))
 
 
 def fit_group_time_covariates(

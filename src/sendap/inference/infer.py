@@ -135,7 +135,12 @@ def _describe(fit: Fit) -> dict[int, dict[str, Any]]:
         clusters = len(np.unique(panel.cluster[used.any(axis=1)]))
         treated = np.isfinite(panel.cohort)
         event = panel.periods[None, :] - panel.cohort[:, None]
-        before = panel.periods[(used & treated[:, None] & (event < 0)).any(axis=0)]
+        bases = (used & treated[:, None] & (event < 0)).any(axis=0)
+        compared = bases.copy()
+        for back in range(1, getattr(fit, "lags", 1)):
+            # The base stands for all periods in which the areas compared are alike.
+            compared[:-back] |= bases[back:] & (panel.periods[back:] < panel.cohort.min())
+        before = panel.periods[compared]
         after = panel.periods[(used & treated[:, None] & (event >= 0)).any(axis=0)]
         described[position] = {
             "position": position,

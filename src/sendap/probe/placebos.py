@@ -11,7 +11,7 @@ import pandas as pd
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
 from sendap.estimators import fit_group_time
-from sendap.estimators.group_time import Control
+from sendap.estimators.group_time import Control, Fitter
 from sendap.probe.linear import keep_clusters, overall_effect, overall_term
 
 CHUNK = 250
@@ -54,18 +54,19 @@ def placebo_groups(
     anticipation: int = 0,
     draws: int = 499,
     seed: int = 20230902,
+    fitter: Fitter = fit_group_time,
 ) -> PlaceboGroups:
     """Deal the programme's starts to untreated areas, and estimate what can't be there.
 
     Treated areas are left out. In each region (G; all as one without it) as many areas get each start as really have
     it, or, where too few are untreated, at most half of these. Unlike permutation, which deals the starts among all
-    areas, no real effect is in the data.
+    areas, no real effect is in the data. ``fitter`` is the headline estimator.
 
     Raises DesignError where fewer than two areas can be given a start or left without.
     """
     if draws < FEWEST_PLACEMENTS:
         raise UsageError(f"draws must be {FEWEST_PLACEMENTS} or more.")
-    real = fit_group_time(panel, control=control, anticipation=anticipation)
+    real = fitter(panel, control=control, anticipation=anticipation)
     treated = panel.cluster_cohort <= panel.periods.max()
     # Areas that start after the data are untreated here, and stay so.
     quiet = keep_clusters(panel, ~treated)
@@ -75,7 +76,7 @@ def placebo_groups(
     count = int(np.isfinite(dealt[0]).sum())
     if count < 1 or dealt.shape[1] - count < 2:
         raise DesignError(f"'{panel.outcome}' has too few untreated areas to pretend that some were treated.")
-    fit = fit_group_time(replace(quiet, cohort=dealt[0][quiet.cluster]), control=control, anticipation=anticipation)
+    fit = fitter(replace(quiet, cohort=dealt[0][quiet.cluster]), control=control, anticipation=anticipation)
     term = np.array([overall_term(fit)])
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [fit.permute(dealt[row : row + CHUNK], term).outcome[:, 0] for row in range(0, draws, CHUNK)]
@@ -103,12 +104,21 @@ def _dealt(
     return made
 
 
-def placebo_outcomes(panels: Mapping[str, Panel], *, control: Control, anticipation: Mapping[str, int]) -> pd.DataFrame:
-    """The overall effect on outcomes that the programme can't move: ``outcome, estimate, low, high, unit, note``."""
+def placebo_outcomes(
+    panels: Mapping[str, Panel],
+    *,
+    control: Control,
+    anticipation: Mapping[str, int],
+    fitter: Fitter = fit_group_time,
+) -> pd.DataFrame:
+    """The overall effect on outcomes that the programme can't move: ``outcome, estimate, low, high, unit, note``.
+
+    ``fitter`` is the headline estimator.
+    """
     rows = []
     for name, panel in panels.items():
         try:
-            found = overall_effect(fit_group_time(panel, control=control, anticipation=anticipation[name]))
+            found = overall_effect(fitter(panel, control=control, anticipation=anticipation[name]))
             rows.append((name, found.estimate, found.low, found.high, panel.info.unit, ""))
         except DesignError as error:
             rows.append((name, np.nan, np.nan, np.nan, panel.info.unit, str(error)))

@@ -14,6 +14,7 @@ import pandas as pd
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
 from sendap.estimators import fit_group_time
+from sendap.estimators.group_time import Fitter
 from sendap.probe.power import ALPHA, minimum_detectable_effect
 
 CHUNK = 250
@@ -60,6 +61,8 @@ def simulated_power(
     alpha: float = ALPHA,
     power: float = 0.8,
     seed: int = 20230902,
+    fitter: Fitter = fit_group_time,
+    past: int = 1,
 ) -> SimulatedPower:
     """The minimum detectable effect of a pilot placed at random dates and areas of data in which there was none.
 
@@ -67,16 +70,18 @@ def simulated_power(
     anticipation of a real programme reaches further). At each date with a period before it and ``after`` from it on,
     the pilot is dealt to ``treated`` random areas ``draws`` times, and the overall group-time effect estimated on that
     date's own window. Its two-sided ``alpha`` critical value is that of the permutation test; the power against an
-    effect is the share of placements that would pass it.
+    effect is the share of placements that would pass it. ``fitter`` is the headline estimator, and ``past`` how many
+    periods it needs before a start.
 
     Raises UsageError for numbers out of their range; DesignError where no date fits or too few areas are there.
     """
     if treated < 1 or after < 1 or draws < 99 or not (0 < alpha < 1 and alpha < power < 1):
         raise UsageError("treated and after must be 1 or more, draws 99 or more, and alpha lie between 0 and power.")
-    clean, positions = _dates(panel, treated, after, before, anticipation)
+    first = float(np.min(panel.cohort) - anticipation if before is None else before)
+    clean, positions = _dates(panel, treated, after, first, past + anticipation)
     count = len(clean.clusters)
     generator = np.random.default_rng(seed)
-    found = [_placebo_estimates(clean, at, treated, after, anticipation, draws, generator) for at in positions]
+    found = [_placebo_estimates(clean, at, treated, after, anticipation, draws, generator, fitter) for at in positions]
     centred = [estimates - estimates.mean() for estimates in found]
     spread = float(np.sqrt(np.mean([each.var() for each in centred])))
     critical = [float(np.quantile(np.abs(each), 1 - alpha, method="higher")) for each in centred]
@@ -105,15 +110,14 @@ def simulated_power(
     )
 
 
-def _dates(panel: Panel, treated: int, after: int, before: int | None, anticipation: int) -> tuple[Panel, list[int]]:
-    """The periods without a programme, and the positions in them at which a pilot could start."""
-    first = np.min(panel.cohort) - anticipation if before is None else before
+def _dates(panel: Panel, treated: int, after: int, first: float, needed: int) -> tuple[Panel, list[int]]:
+    """The periods before ``first``, and the positions in them at which a pilot could start, ``needed`` before it."""
     clean = panel.select([period for period in panel.periods if period < first])
-    positions = list(range(1 + anticipation, len(clean.periods) - after + 1))
+    positions = list(range(needed, len(clean.periods) - after + 1))
     if not positions:
         raise DesignError(
-            f"'{panel.outcome}' has {len(clean.periods)} periods without a programme, too few for one before a start "
-            f"and {after} from it on."
+            f"'{panel.outcome}' has {len(clean.periods)} periods without a programme, too few for "
+            f"{'one' if needed == 1 else needed} before a start and {after} from it on."
         )
     if len(clean.clusters) < treated + 2:
         raise DesignError(f"'{panel.outcome}' has {len(clean.clusters)} areas, too few to treat {treated} and compare.")
@@ -132,7 +136,14 @@ def _first_found(power_at, power: float, scale: float) -> float:  # type: ignore
 
 
 def _placebo_estimates(
-    panel: Panel, at: int, treated: int, after: int, anticipation: int, draws: int, generator: np.random.Generator
+    panel: Panel,
+    at: int,
+    treated: int,
+    after: int,
+    anticipation: int,
+    draws: int,
+    generator: np.random.Generator,
+    fitter: Fitter,
 ) -> np.ndarray:
     """The overall effect of a programme that never was, for each of R placements at one date."""
     window = panel.select(panel.periods[: at + after])
@@ -143,7 +154,7 @@ def _placebo_estimates(
     np.put_along_axis(dealt, chosen, start, axis=1)
     # The fit needs some allocation to know its terms; which one it is changes nothing.
     cohort = dealt[0][window.cluster]
-    fit = fit_group_time(replace(window, cohort=cohort), anticipation=anticipation)
+    fit = fitter(replace(window, cohort=cohort), anticipation=anticipation)
     term = np.flatnonzero((fit.terms["term"] == "overall").to_numpy())
     with np.errstate(divide="ignore", invalid="ignore"):
         # A placement whose areas all lack a figure has no estimate, and is left out below.

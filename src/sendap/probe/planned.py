@@ -13,6 +13,8 @@ import pandas as pd
 
 from sendap.cells import Panel
 from sendap.errors import DesignError, UsageError
+from sendap.estimators import fit_group_time
+from sendap.estimators.group_time import Fitter
 from sendap.probe.placements import simulated_power
 from sendap.probe.power import minimum_detectable_effect, period_variance
 
@@ -98,11 +100,14 @@ def plan_power(
     draws: int = 999,
     seed: int = 20230902,
     simulate: bool = True,
+    fitter: Fitter = fit_group_time,
+    past: int = 1,
 ) -> PlannedPower:
     """What could be found in one outcome, from its periods earlier than ``before`` only.
 
     ``treated`` and ``after`` list the designs: numbers of treated areas and of periods after the start. The starts that
-    the panel holds aren't looked at, and nothing from ``before`` on is.
+    the panel holds aren't looked at, and nothing from ``before`` on is. ``fitter`` is the headline estimator that is
+    simulated, and ``past`` how many periods it needs before a start.
 
     Raises UsageError for numbers out of their range; DesignError with fewer than two periods or four areas.
     """
@@ -140,7 +145,14 @@ def plan_power(
             if simulate:
                 try:
                     found = simulated_power(
-                        quiet, treated=count, after=follow, anticipation=anticipation, draws=draws, seed=seed
+                        quiet,
+                        treated=count,
+                        after=follow,
+                        anticipation=anticipation,
+                        draws=draws,
+                        seed=seed,
+                        fitter=fitter,
+                        past=past,
                     )
                     row.update(simulated=found.effect, starts=len(found.starts))
                     curves.append(found.curve.assign(treated=count, after=follow))

@@ -17,7 +17,7 @@ import pandas as pd
 from sendap.cells import Cells, Panel
 from sendap.cells.core import Weights
 from sendap.errors import DesignError
-from sendap.estimators import fit_group_time, fit_two_way
+from sendap.estimators import fit_group_time, fit_group_time_lagged, fit_two_way
 from sendap.estimators.fit import Fit, treated_cohorts
 from sendap.estimators.group_time import Control
 from sendap.estimators.imputation import fit_imputation
@@ -110,6 +110,7 @@ def specification_curve(
     within: str | None = None,
     anticipation: int = 0,
     left_out: Mapping[str, frozenset[str]] | None = None,
+    headline: str = "group_time",
 ) -> SpecificationCurve:
     """All combinations of choices for the one outcome of ``cells``; the arguments are the headline's.
 
@@ -136,7 +137,7 @@ def specification_curve(
                         refused[str(error)] = refused.get(str(error), 0) + 1
     chosen = asdict(
         Specification(
-            "group_time", ALL_AREAS, control, weights, ALL_YEARS, anticipation, within or "none", LEVELS
+            headline, ALL_AREAS, control, weights, ALL_YEARS, anticipation, within or "none", LEVELS
         )
     )  # fmt: skip
     frame = pd.DataFrame(rows, columns=[*DIMENSIONS, "estimate", "low", "high"])
@@ -179,8 +180,9 @@ def _plans(panel: Panel, anticipation: int) -> Iterator[_Plan]:
     controls: tuple[Control, ...] = ("never", "not_yet") if len(starts) > 1 else ("never",)
     for shift in (anticipation, anticipation + 1):
         for control in controls:
-            fitter = partial(fit_group_time, control=control, anticipation=shift)
-            yield _Plan(fitter, "group_time", control, ALL_YEARS, shift, True)
+            for name, fitter in (("group_time", fit_group_time), ("group_time_lagged", fit_group_time_lagged)):
+                chosen = partial(fitter, control=control, anticipation=shift)
+                yield _Plan(chosen, name, control, ALL_YEARS, shift, True)
         yield _Plan(partial(fit_sun_abraham, anticipation=shift), "sun_abraham", "", ALL_YEARS, shift, False)
         early = int((panel.periods < starts.min() - shift).sum()) if len(starts) else 0
         for window in (ALL_YEARS, f"{SHORT_WINDOW} years before")[: 1 + (early > SHORT_WINDOW)]:
@@ -210,7 +212,8 @@ def _estimates(
     }
     known = data.mean[np.isfinite(data.mean) & (data.weight > 0)]
     values = {LEVELS: data.mean}
-    if known.min() > 0:
+    # Given the past in levels, the change of logarithms has no such meaning.
+    if known.min() > 0 and plan.estimator != "group_time_lagged":
         values[LOGS] = np.log(np.where(np.isfinite(data.mean), data.mean, 1.0))
     linear = LinearEffect.of(fit) if interval else None
     full = linear.full if linear else fit.weights()[overall_term(fit)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from sendap.cells import Panel
 from sendap.errors import DesignError
 from sendap.estimators import fit_group_time
 from sendap.estimators.fit import treated_cohorts
-from sendap.estimators.group_time import Control, GroupTimeFit
+from sendap.estimators.group_time import Control, Fitter, GroupTimeFit
 from sendap.probe.linear import LinearEffect, keep_clusters, overall_effect, without
 
 OTHER_REGIONS = "areas of other regions only"
@@ -48,22 +49,23 @@ def donut(
     control: Control = "never",
     anticipation: int = 0,
     left_out: Mapping[str, frozenset[str]] | None = None,
+    fitter: Fitter = fit_group_time,
 ) -> Donut:
     """The headline effect, against areas of other regions only, and without each set of clusters in ``left_out``.
 
-    ``regions`` (G) is the region of each cluster, None where it isn't known.
+    ``regions`` (G) is the region of each cluster, None where it isn't known. ``fitter`` is the headline estimator.
     """
-    fixed = {"control": control, "anticipation": anticipation}
-    main = LinearEffect.of(fit_group_time(panel, **fixed))  # type: ignore[arg-type]
+    chosen = partial(fitter, control=control, anticipation=anticipation)
+    main = LinearEffect.of(chosen(panel))
     rows = [_row("headline", main, panel)]
     if regions is not None:
         try:
-            rows.append(_row(OTHER_REGIONS, away_from_home(panel, regions, **fixed), panel))  # type: ignore[arg-type]
+            rows.append(_row(OTHER_REGIONS, away_from_home(panel, regions, chosen), panel))
         except DesignError as error:
             rows.append(_refused(OTHER_REGIONS, str(error)))
     for name, gone in (left_out or {}).items():
         try:
-            found = overall_effect(fit_group_time(without(panel, gone), **fixed))  # type: ignore[arg-type]
+            found = overall_effect(chosen(without(panel, gone)))
             rows.append((name, found.estimate, found.low, found.high, found.treated, found.controls, ""))
         except DesignError as error:
             rows.append(_refused(name, str(error)))
@@ -88,7 +90,7 @@ def _near(panel: Panel, regions: np.ndarray | None) -> float:
     return float(np.isin(regions[~treated], regions[treated]).mean())
 
 
-def away_from_home(panel: Panel, regions: np.ndarray, *, control: Control, anticipation: int) -> LinearEffect:
+def away_from_home(panel: Panel, regions: np.ndarray, fitter: Fitter) -> LinearEffect:
     """Treated areas of each region against untreated areas of all others, averaged by their treated periods.
 
     The whole effect and that without each cluster are sums over regions, so the jackknife is exact.
@@ -107,7 +109,7 @@ def away_from_home(panel: Panel, regions: np.ndarray, *, control: Control, antic
         here = regions == region
         keep = (here & treated) | (~here & ~treated)
         try:
-            fit = fit_group_time(keep_clusters(panel_all, keep), control=control, anticipation=anticipation)
+            fit = fitter(keep_clusters(panel_all, keep))
         except DesignError:
             continue
         linear = LinearEffect.of(fit)

@@ -22,13 +22,15 @@ class TrendCheck:
 
     ``periods`` tested, F statistic, its p-value, and the largest difference before the start (in the unit of
     the outcome). ``p_value`` is missing where there are fewer than one tested period. A pass is no proof: a
-    test with few areas finds only large differences.
+    test with few areas finds only large differences. ``lags`` is how many of the last periods before the start the
+    areas compared have in common; the periods tested lie before these.
     """
 
     periods: int
     statistic: float
     p_value: float
     largest: float
+    lags: int = 0
 
     @property
     def differs(self) -> bool:
@@ -44,11 +46,11 @@ def check_trends(fit: Fit, anticipation: int) -> TrendCheck:
     """
     from sendap.inference.cluster_robust import effective_clusters
 
-    terms = fit.terms
+    terms, lags = fit.terms, int(getattr(fit, "lags", 0))
     before = (terms["term"] == "event") & (terms["event_time"] < -anticipation) & (terms["treated_clusters"] >= 6)
     chosen = np.flatnonzero(before.to_numpy())
     if chosen.size == 0:
-        return TrendCheck(0, float("nan"), float("nan"), float("nan"))
+        return TrendCheck(0, float("nan"), float("nan"), float("nan"), lags)
     estimate = fit.estimate[chosen]
     left_out = fit.leave_one_out()[:, chosen]
     left_out = left_out[np.isfinite(left_out).all(axis=1)]
@@ -57,12 +59,11 @@ def check_trends(fit: Fit, anticipation: int) -> TrendCheck:
     covariance = (count - 1) / count * deviation.T @ deviation
     rank = int(np.linalg.matrix_rank(covariance, tol=1e-10 * max(np.trace(covariance), 1e-300)))
     if rank == 0:
-        return TrendCheck(int(chosen.size), 0.0, 1.0, float(np.abs(estimate).max()))
+        return TrendCheck(int(chosen.size), 0.0, 1.0, float(np.abs(estimate).max()), lags)
     statistic = float(estimate @ np.linalg.pinv(covariance) @ estimate) / rank
     dof = max(float(np.nanmin(effective_clusters(fit)[chosen])) - 1.0, 1.0)
-    return TrendCheck(
-        int(chosen.size), statistic, float(stats.f.sf(statistic, rank, dof)), float(np.abs(estimate).max())
-    )
+    p_value = float(stats.f.sf(statistic, rank, dof))
+    return TrendCheck(int(chosen.size), statistic, p_value, float(np.abs(estimate).max()), lags)
 
 
 def base_years(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -12,7 +11,7 @@ from sendap import __version__
 from sendap.numerals import decimals, show
 from sendap.protocol import Protocol, series_of
 from sendap.report import group_sections
-from sendap.report.context import Evaluated
+from sendap.report.context import DIFFERENCES, Evaluated
 from sendap.report.figures import Figure, interval_figure
 from sendap.report.output import Html, bullets, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
@@ -25,6 +24,7 @@ INTERVAL_MEANING = "If the study were repeated many times, 95% of such intervals
 
 SHOWN = (MAIN, ACROSS, SURE, APART, WIDER)
 """The comparisons of the one chart; the full report has all."""
+BESIDE = "By difference in differences"
 NO_GUARD = "No harm is looked for: the protocol names none that these data could show."
 
 
@@ -107,7 +107,10 @@ def conclusions(evaluated: Evaluated) -> Html:
         elif found.verdict == "already_moving" and excludes:
             cannot.append(found.sentence)
     cannot.append("Nothing here says which part of the programme did what, or whether families were better served.")
-    condition = "This holds only if programme areas would otherwise have moved like their neighbours."
+    others = (
+        "areas of their region with the same recent figures" if evaluated.given_past(primary) else "their neighbours"
+    )
+    condition = f"This holds only if programme areas would otherwise have moved like {others}."
     html = "<h3>What we can say</h3>" + (paragraphs(condition) + bullets(can)).html if can else ""
     return Html(html + "<h3>What we can't say</h3>" + bullets(cannot).html)
 
@@ -152,15 +155,18 @@ def chart(evaluated: Evaluated) -> Figure:
     primary = evaluated.protocol.primary
     _, series = series_of(evaluated.catalog, primary)
     frame = evaluated.estimates
+    lead = evaluated.lead(primary)
+    beside = (frame["estimator"] == DIFFERENCES) & (frame["contrast"] == MAIN)
     rows = frame[
         (frame["outcome"] == primary.id)
         & frame["headline"]
         & (frame["term"] == "overall")
-        & (frame["estimator"] == "group_time")
-        & frame["contrast"].isin(SHOWN)
+        & (((frame["estimator"] == lead) & frame["contrast"].isin(SHOWN)) | beside)
     ].reset_index(drop=True)
-    words: Mapping[str, str] = {MAIN: "Headline"}
-    labels = [words.get(name, name[0].upper() + name[1:]) for name in rows["contrast"]]
+    labels = [
+        (("Headline" if estimator == lead else BESIDE) if name == MAIN else name[0].upper() + name[1:])
+        for name, estimator in zip(rows["contrast"], rows["estimator"], strict=True)
+    ]
     finding = evaluated.finding(primary)
     title = {
         "cannot_tell": "The effect could be a gain or a loss",

@@ -12,13 +12,16 @@ from sendap.errors import DesignError
 from sendap.numerals import show
 from sendap.periods import period_label
 from sendap.protocol import Comparison, series_of
+from sendap.report import given_past
 from sendap.report import probe_words as words
-from sendap.report.context import Evaluated
+from sendap.report.context import DIFFERENCES, Evaluated
 from sendap.report.tables import ESTIMATOR_WORDS, METHOD_WORDS
-from sendap.results import MAIN
+from sendap.results import ACROSS, MAIN
 
 REFERENCES: Mapping[str, str] = {
     "group_time": "Callaway and Sant'Anna (2021), doi:10.1016/j.jeconom.2020.12.001",
+    "group_time_lagged": "Ding and Li (2019), doi:10.1017/pan.2019.25, for the cohorts and periods of Callaway and "
+    "Sant'Anna (2021), doi:10.1016/j.jeconom.2020.12.001",
 }
 WEIGHTS = {
     "areas": "Every area counts once, because places are what was chosen",
@@ -56,6 +59,10 @@ def _whole(value: float) -> str:
 def _year(evaluated: Evaluated, year: float) -> str:
     _, series = series_of(evaluated.catalog, evaluated.protocol.primary)
     return period_label(int(year), series.period_kind)
+
+
+def _places(evaluated: Evaluated) -> int:
+    return words.places_of(evaluated, evaluated.protocol.primary)
 
 
 def _probe(evaluated: Evaluated, name: str) -> words.Part:
@@ -132,6 +139,8 @@ def parallel(evaluated: Evaluated) -> str:
             f"in {_year(evaluated, last['period'])} programme areas stood at {show(last['treated'], 1)} and others at "
             f"{show(last['comparison'], 1)}."
         )
+    if evaluated.given_past(evaluated.protocol.primary):
+        return given_past.assumption_words(where, shared, plain)
     return (
         f"Assumed in levels, {where}, without covariates: areas would have moved by the same amount. {shared} which "
         f"makes that plausible. Being chosen makes it less so: {plain}"
@@ -156,6 +165,8 @@ def trends(evaluated: Evaluated) -> str:
     trend, power = evaluated.trends.get(primary.id), _probe(evaluated, "power")
     if trend is None or trend.periods == 0:
         text = "Too few years or areas before the start to test."
+    elif trend.lags:
+        text = given_past.earlier_words(evaluated, primary, trend)
     else:
         text = (
             f"Joint test of {trend.periods} periods: p = {trend.p_value:.2f}, largest difference "
@@ -163,8 +174,9 @@ def trends(evaluated: Evaluated) -> str:
         )
     if "slope_50" in power:
         half, most = (words.size(evaluated, primary, power[name]) for name in ("slope_50", "slope_80"))
+        it = "It" if trend is None or not trend.lags else "The test of the difference in differences"
         return (
-            f"{text} It finds a drift of {half} a year half of the time and {most} four times in five. A pass is no "
+            f"{text} {it} finds a drift of {half} a year half of the time and {most} four times in five. A pass is no "
             "proof."
         )
     return f"{text} Its power can't be told: {words.reason(power, primary)}"
@@ -172,7 +184,10 @@ def trends(evaluated: Evaluated) -> str:
 
 def anticipation(evaluated: Evaluated) -> str:
     primary, places = evaluated.protocol.primary, words.places_of(evaluated, evaluated.protocol.primary)
-    rows = evaluated.rows(primary, estimator="group_time", term="event", contrast=MAIN).set_index("event_time")
+    if evaluated.given_past(primary):
+        shown = "The last two periods before are the same by design, so they have no difference to show. "
+        return shown + words.anticipation_words(evaluated, primary)
+    rows = evaluated.rows(primary, estimator=DIFFERENCES, term="event", contrast=MAIN).set_index("event_time")
     near = [
         f"{show(rows.loc[time, 'estimate'], places)} at {show(time, 0)}" for time in (-2.0, -1.0) if time in rows.index
     ]
@@ -186,26 +201,27 @@ def spillover(evaluated: Evaluated) -> str:
 
 
 def covariates(evaluated: Evaluated) -> str:
-    within = _comparison(evaluated).within
-    if within is None:
+    within, primary = _comparison(evaluated).within, evaluated.protocol.primary
+    past = evaluated.given_past(primary)
+    if within is None and not past:
         return "None: the protocol names none. So there is no estimate with and without."
-    rows = evaluated.estimates
-    across = rows[
-        (rows["outcome"] == evaluated.protocol.primary.id)
-        & rows["headline"]
-        & (rows["term"] == "overall")
-        & (rows["estimator"] == "group_time")
-    ].set_index("contrast")["estimate"]
-    without = [value for name, value in across.items() if "across" in str(name)]
-    places = words.places_of(evaluated, evaluated.protocol.primary)
-    beside = f", without it {show(without[0], places)}" if without else ""
-    main = evaluated.headline(evaluated.protocol.primary)["estimate"]
-    return f"The {within} only, fixed before treatment. With it the estimate is {show(main, places)}{beside}."
+    rows, places = evaluated.rows(primary, estimator=evaluated.lead(primary), term="overall"), _places(evaluated)
+    across = rows.loc[rows["contrast"] == ACROSS, "estimate"]
+    main = show(evaluated.headline(primary)["estimate"], places)
+    beside = f", without the {within} {show(across.iloc[0], places)}" if within and len(across) else ""
+    if past:
+        used = f"The {within} and the" if within else "The"
+        plain = show(evaluated.differences(primary)["estimate"], places)
+        return (
+            f"{used} outcome itself in the last two periods before the start, all from before treatment. With them the "
+            f"estimate is {main}, without the past {plain}{beside}."
+        )
+    return f"The {within} only, fixed before treatment. With it the estimate is {main}{beside}."
 
 
 def estimator(evaluated: Evaluated) -> str:
-    name = evaluated.protocol.headline
     primary = evaluated.protocol.primary
+    name = evaluated.lead(primary)
     beside = evaluated.rows(primary, estimator="two_way", term="overall", contrast=MAIN)
     places, weights = words.places_of(evaluated, primary), _probe(evaluated, "weights")
     two_way = (
@@ -227,18 +243,21 @@ def overlap(evaluated: Evaluated) -> str:
     effective = row["effective_clusters"]
     shown = f"{effective:.0f} effective areas" if np.isfinite(effective) else "effective areas not computed"
     regions = evaluated.cells.clusters
+    past = given_past.overlap_words(evaluated) if evaluated.given_past(evaluated.protocol.primary) else ""
     if _comparison(evaluated).within is None or regions is None or "region" not in regions.columns:
-        return f"No covariates, so no propensity and no trimming. {shown.capitalize()} of {_whole(row['clusters'])}."
+        none = past or "No covariates, so no propensity and no trimming."
+        return f"{none} {shown.capitalize()} of {_whole(row['clusters'])}."
     frame = _primary(evaluated).drop_duplicates("cluster")
     where = regions.set_index("cluster")["region"]
     counts = frame.assign(region=frame["cluster"].map(where), treated=frame["cohort"].notna())
     table_of = counts.groupby("region")["treated"].agg(["sum", "size"])
     table_of = table_of[table_of["sum"] > 0]
     least = (table_of["size"] - table_of["sum"]).sort_values()
+    must = past or "No covariates, so no propensity and no trimming; what must overlap is the region."
     return (
-        f"No covariates, so no propensity and no trimming; what must overlap is the region. The {len(table_of)} "
-        f"regions with treated areas hold from {least.iloc[0]} ({least.index[0]}) to {least.iloc[-1]} "
-        f"({least.index[-1]}) others to compare with. {shown.capitalize()} of {_whole(row['clusters'])}."
+        f"{must} The {len(table_of)} regions with treated areas hold from {least.iloc[0]} ({least.index[0]}) to "
+        f"{least.iloc[-1]} ({least.index[-1]}) others to compare with. {shown.capitalize()} of "
+        f"{_whole(row['clusters'])}."
     )
 
 
@@ -262,7 +281,7 @@ def inference(evaluated: Evaluated) -> str:
     frame = evaluated.estimates
     others = frame[
         (frame["outcome"] == evaluated.protocol.primary.id)
-        & (frame["estimator"] == evaluated.protocol.headline)
+        & (frame["estimator"] == evaluated.lead(evaluated.protocol.primary))
         & (frame["term"] == "overall")
         & (frame["contrast"] == MAIN)
         & ~frame["headline"]
@@ -311,8 +330,9 @@ def placebos(evaluated: Evaluated) -> str:
 def heterogeneity(evaluated: Evaluated) -> str:
     primary = evaluated.protocol.primary
     places = words.places_of(evaluated, primary)
-    groups = evaluated.rows(primary, estimator="group_time", term="group", contrast=MAIN)
-    events = evaluated.rows(primary, estimator="group_time", term="event", contrast=MAIN)
+    lead = evaluated.lead(primary)
+    groups = evaluated.rows(primary, estimator=lead, term="group", contrast=MAIN)
+    events = evaluated.rows(primary, estimator=lead, term="event", contrast=MAIN)
     after = events[events["event_time"] >= 0]
 
     def listed(rows: pd.DataFrame, column: str) -> str:
@@ -356,9 +376,11 @@ def detectable(evaluated: Evaluated) -> str:
 
 
 def deviations(evaluated: Evaluated) -> str:
+    count = len(evaluated.protocol.deviations)
+    listed = f"{count} recorded, listed below with the result under both." if count else "None is recorded."
     if evaluated.protocol.registered:
-        return "The protocol is registered; the report lists each deviation from it."
-    return "Can't be told: the protocol wasn't registered before outcomes were published."
+        return listed
+    return f"{listed} The protocol wasn't registered before outcomes were published, so others can't be ruled out."
 
 
 def breaks(evaluated: Evaluated) -> str:

@@ -21,6 +21,8 @@ from sendap.results import MAIN
 from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact, probed_threats
 
 ORDER = ("primary", "secondary", "guard", "exploratory")
+DIFFERENCES = "group_time"
+"""The estimator of differences in differences: the headline, or beside it."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,22 @@ class Evaluated:
             keep &= frame[column] == value
         return frame[keep].reset_index(drop=True)
 
+    def lead(self, outcome: Outcome | str) -> str:
+        """The estimator of an outcome's headline: the protocol's, or group-time differences where its past is short."""
+        wanted = self.protocol.headline
+        return wanted if len(self.rows(outcome, estimator=wanted, term="overall", contrast=MAIN)) else DIFFERENCES
+
     def headline(self, outcome: Outcome | str) -> pd.Series:
         """The overall effect by the headline estimator and method."""
-        return self.rows(outcome, estimator=self.protocol.headline, term="overall", contrast=MAIN).iloc[0]
+        return self.rows(outcome, estimator=self.lead(outcome), term="overall", contrast=MAIN).iloc[0]
+
+    def differences(self, outcome: Outcome | str) -> pd.Series:
+        """The overall effect by difference in differences: the headline itself, or what stands beside it."""
+        return self.rows(outcome, estimator=DIFFERENCES, term="overall", contrast=MAIN).iloc[0]
+
+    def given_past(self, outcome: Outcome | str) -> bool:
+        """Whether the headline compares areas with the same figures in the last periods before the start."""
+        return self.lead(outcome) != DIFFERENCES
 
     def finding(self, outcome: Outcome) -> Finding:
         return impact(self.headline(outcome), outcome, self.trends.get(outcome.id))

@@ -174,17 +174,19 @@ def event_figure(
     name: str,
     synthetic: bool,
     band: pd.DataFrame | None = None,
+    lags: int = 1,
 ) -> Figure:
     """Effects by years from the first treated period. Nothing before the start is hidden.
 
     ``band``: rows whose intervals hold for all years at once, drawn as thin bars behind those of single years.
+    ``lags``: how many of the last years before are zero because areas are compared that were alike in them.
     """
     drawing, axes = canvas(synthetic=synthetic)
     rows = frame.sort_values("event_time")
     wide = None if band is None or band.empty else band.set_index("event_time").reindex(rows["event_time"])
     if wide is not None:
         axes.vlines(rows["event_time"], wide["ci_low"], wide["ci_high"], color=style.GREY, linewidth=5, alpha=0.35)
-    base = -1.0 - anticipation
+    base = -1.0 - anticipation - np.arange(lags)
     for part, marker, colour, words in (
         (rows[rows["event_time"] < -anticipation], "o", style.GREY, "before"),
         (rows[(rows["event_time"] >= -anticipation) & (rows["event_time"] < 0)], "D", style.PLUM, "partly exposed"),
@@ -197,7 +199,8 @@ def event_figure(
                       yerr=[known["estimate"] - known["ci_low"], known["ci_high"] - known["estimate"]],
                       fmt="none", ecolor=edge, elinewidth=2, capsize=4)  # fmt: skip
         axes.plot(part["event_time"], part["estimate"], marker, color=edge, markersize=8, label=words, linestyle="none")
-    axes.plot([base], [0], "x", color=style.CHARCOAL, markersize=9, markeredgewidth=2, label="base (0 by definition)",
+    zero = "base (0 by definition)" if lags == 1 else "the same by design"
+    axes.plot(base, np.zeros(lags), "x", color=style.CHARCOAL, markersize=9, markeredgewidth=2, label=zero,
               linestyle="none")  # fmt: skip
     axes.axhline(0, color=style.CHARCOAL, linewidth=1.3)
     ticks = np.unique(np.r_[rows["event_time"].to_numpy(), base])

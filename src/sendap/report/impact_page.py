@@ -12,9 +12,10 @@ from sendap.inference import choose
 from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.protocol import Outcome, series_of
-from sendap.report import group_sections
+from sendap.report import given_past, group_sections
 from sendap.report.comparison_tables import comparison_section
-from sendap.report.context import Evaluated
+from sendap.report.context import DIFFERENCES, Evaluated
+from sendap.report.deviations import deviations
 from sendap.report.figures import Figure, event_figure, interval_figure
 from sendap.report.output import Html, bullets, paragraphs
 from sendap.report.probe_words import number, places_of, span
@@ -39,6 +40,11 @@ def design(evaluated: Evaluated) -> Html:
     treated = int(row["treated_clusters"])
     chosen = choose(treated, int(row["clusters"]) - treated, float(row["effective_clusters"]))
     weights = {"areas": "Every area counts once, large or small.", "children": "Areas count by their children."}
+    others = (
+        "comparison areas of their region that had the same figures in the last two years before"
+        if evaluated.given_past(protocol.primary)
+        else "the comparison areas"
+    )
     return bullets(
         [
             f"Question: {protocol.question}",
@@ -46,8 +52,8 @@ def design(evaluated: Evaluated) -> Html:
             f"How areas were chosen: {protocol.assignment}",
             f"Compared with: {protocol.comparison.rule}",
             f"Whose effect: the average over treated areas and years since the start. {weights[protocol.weights]}",
-            "What must be true: without the programme, its areas would have moved like the comparison areas. The years "
-            "before the start are shown below so that readers can judge.",
+            f"What must be true: without the programme, its areas would have moved like {others}. The years before the "
+            "start are shown below so that readers can judge.",
             f"Uncertainty: {chosen.sentence()}",
             "Software: the estimators of this workbench, held in tests against independent software.",
             "The protocol was registered before outcomes were seen."
@@ -87,6 +93,11 @@ def compared(evaluated: Evaluated) -> Html:
 
 def _ends(periods: tuple[int, ...]) -> tuple[int, ...]:
     return periods[:1] + periods[-1:]
+
+
+def changes(evaluated: Evaluated) -> Html:
+    """What was changed in the protocol, with the result under both."""
+    return deviations(evaluated)
 
 
 def breaks(evaluated: Evaluated) -> Html:
@@ -149,7 +160,7 @@ def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
     """Effects by years from the start, with the years before."""
     outcome = outcome or evaluated.protocol.primary
     _, series = series_of(evaluated.catalog, outcome)
-    rows = evaluated.rows(outcome, estimator="group_time", term="event", contrast=MAIN)
+    rows = evaluated.rows(outcome, estimator=evaluated.lead(outcome), term="event", contrast=MAIN)
     anticipation = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
     trend = evaluated.trends.get(outcome.id)
     title = "Areas moved apart before the start" if trend and trend.differs else "No clear break at the start"
@@ -166,6 +177,7 @@ def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
         name=f"{evaluated.protocol.id.lower()}-{outcome.id}-years",
         synthetic=evaluated.synthetic,
         band=_band(evaluated, outcome),
+        lags=max(trend.lags, 1) if trend else 1,
     )
 
 
@@ -174,7 +186,7 @@ def _band(evaluated: Evaluated, outcome: Outcome) -> pd.DataFrame:
     frame = evaluated.estimates
     return frame[
         (frame["outcome"] == outcome.id)
-        & (frame["estimator"] == "group_time")
+        & (frame["estimator"] == evaluated.lead(outcome))
         & (frame["contrast"] == MAIN)
         & (frame["inference"] == "band")
     ]
@@ -185,7 +197,7 @@ def all_events(evaluated: Evaluated) -> Html:
     found = Html("")
     for outcome in evaluated.outcomes:
         found += Html(f"<h3>{escape(outcome.heading)}</h3>")
-        if evaluated.rows(outcome, estimator="group_time", term="event", contrast=MAIN).empty:
+        if evaluated.rows(outcome, estimator=evaluated.lead(outcome), term="event", contrast=MAIN).empty:
             found += paragraphs(f"Not estimated: {evaluated.headline(outcome)['note']}")
         else:
             found += event(evaluated, outcome).html() + paragraphs(trend_sentence(evaluated, outcome))
@@ -197,6 +209,8 @@ def trend_sentence(evaluated: Evaluated, outcome: Outcome) -> str:
     trend = evaluated.trends.get(outcome.id)
     if trend is None or trend.periods == 0:
         return "There are too few years, or too few areas, before the start to test whether areas moved alike."
+    if trend.lags:
+        return given_past.trend_sentence(evaluated, outcome, trend)
     unit = evaluated.headline(outcome)["unit"]
     size = f"{show(trend.largest, 2 if trend.largest < 1 else 1)} {'percentage points' if unit == 'per cent' else unit}"
     if trend.differs:
@@ -240,10 +254,12 @@ def trust(evaluated: Evaluated) -> Html:
             {part["reason"] for part in evaluated.probes.get(outcome.id, {}).values() if "reason" in part}
         )
     ]
+    beside = " Drift is that of the difference in differences." if evaluated.protocol.headline != DIFFERENCES else ""
     words = paragraphs(
         "A drift of 1 means that, in any step after the base year, areas may part as much as in the largest step seen "
-        "before it (Rambachan and Roth 2023). 0 means that the interval includes no change even without any drift.",
-        *(f"Headline: {text}" for text in told if text),
+        "before it (Rambachan and Roth 2023). 0 means that the interval includes no change even without any drift."
+        f"{beside}",
+        *(f"Primary outcome: {text}" for text in told if text),
     )
     file = f"{evaluated.protocol.id.lower()}-trust.csv"
     shown = Html(table(pd.DataFrame(rows), "How far each result can be trusted", file=file))
@@ -335,7 +351,9 @@ def second_methods(evaluated: Evaluated) -> Html:
     """Headline effects by every valid method of inference."""
     frame = evaluated.estimates
     chosen = frame[
-        frame["estimator"].isin(["group_time", "two_way"]) & (frame["term"] == "overall") & (frame["contrast"] == MAIN)
+        frame["estimator"].isin([evaluated.protocol.headline, DIFFERENCES, "two_way"])
+        & (frame["term"] == "overall")
+        & (frame["contrast"] == MAIN)
     ].reset_index(drop=True)
     names = {outcome.id: outcome.heading for outcome in evaluated.protocol.outcomes}
     shown = estimate_columns(chosen, names)[["Outcome", "Unit", "Estimate", "95% interval", "Method"]]

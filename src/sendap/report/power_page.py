@@ -130,8 +130,8 @@ def designs(planned: Planned) -> Html:
     few = any(row["Areas treated"] < FEW_TREATED for row in rows)
     words = paragraphs(
         "The smallest change found in 8 of 10 tries. By simulation: the pilot is pretended at earlier dates and "
-        "in random areas, with the estimator of the headline, which compares with one year before. By formula: normal "
-        "errors and the average of all years before (McKenzie 2012), so it is a floor.",
+        "in random areas, with the estimator of the headline. By formula: normal errors and a difference in "
+        "differences with the average of all years before (McKenzie 2012).",
         f"With fewer than {FEW_TREATED} treated areas the formula is too hopeful. Read the simulation." if few else "",
     )
     file = f"{planned.protocol.id.lower()}-power.csv"

@@ -12,7 +12,7 @@ import pandas as pd
 from sendap.numerals import show
 from sendap.protocol import Outcome, series_of
 from sendap.report import probe_words as words
-from sendap.report.context import Evaluated
+from sendap.report.context import DIFFERENCES, Evaluated
 from sendap.report.impact_page import placebo_starts, trend_sentence
 from sendap.report.output import Html, bullets, paragraphs
 from sendap.report.probe_figures import curve_figure, drift_figure, fake_figure, rows_figure
@@ -40,12 +40,18 @@ def every_outcome(evaluated: Evaluated) -> Html:
         line = words.part(evaluated, outcome, "drift")
         curve = words.part(evaluated, outcome, "curve")
         row, places = evaluated.headline(outcome), words.places_of(evaluated, outcome)
+        plain = evaluated.differences(outcome)
+        by_differences = {
+            "By difference in differences": words.number(plain["estimate"], places),
+            "And its 95% interval": words.span(plain["ci_low"], plain["ci_high"], places),
+        }
         rows.append(
             {
                 "Outcome": outcome.heading,
                 "Unit": row["unit"],
                 "Change since the start": words.number(row["estimate"], places),
                 "95% interval": words.span(row["ci_low"], row["ci_high"], places),
+                **(by_differences if evaluated.protocol.headline != DIFFERENCES else {}),
                 "Largest difference before": words.number(line.get("largest"), places),
                 "Drift a year before": words.number(line.get("slope"), places),
                 "Left after that drift": words.number(line.get("rest"), places),
@@ -73,7 +79,7 @@ def drift(evaluated: Evaluated) -> Html:
     text = [trend_sentence(evaluated, outcome), words.drift_words(evaluated, outcome), _power_words(evaluated, outcome)]
     if "slope" not in found:
         return paragraphs(*text)
-    rows = evaluated.rows(outcome, estimator="group_time", term="event", contrast=MAIN)
+    rows = evaluated.rows(outcome, estimator=DIFFERENCES, term="event", contrast=MAIN)
     ahead = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
     open_ended = found["rest_low"] <= 0 <= found["rest_high"]
     title = "Allowing for earlier drift, it could go either way" if open_ended else "It is more than the earlier drift"
@@ -107,9 +113,10 @@ def robust(evaluated: Evaluated) -> Html:
         return text
     common = _common(evaluated, outcome, "robust")
     places = common["places"]
-    row = evaluated.headline(outcome)
+    row = evaluated.differences(outcome)
     shown = [{"estimate": row["estimate"], "low": row["ci_low"], "high": row["ci_high"]}, *found["sets"]]
-    labels = ["Headline", *(_bound_words(each, places) for each in found["sets"])]
+    main = "Difference in differences" if evaluated.given_past(outcome) else "Headline"
+    labels = [main, *(_bound_words(each, places) for each in found["sets"])]
     clear = [not each["includes_zero"] for each in found["sets"]]
     title = "The finding bears some drift" if any(clear) else "With any drift, it could be a rise or a fall"
     return text + rows_figure(shown, labels, title=title, heading="Drift allowed", **common).html()
@@ -174,11 +181,13 @@ def forms(evaluated: Evaluated) -> Html:
     found = words.part(evaluated, outcome, "forms")
     title = "The form decides the sign" if found.get("sign_depends") else "Every form gives the same sign"
     names = {
-        "levels": "Levels (headline)", "logs": "Logarithms of each area", "proportions": "Proportions (Poisson)",
-    }  # fmt: skip
+        "levels": "Levels" if evaluated.given_past(outcome) else "Levels (headline)",
+        "logs": "Logarithms of each area",
+        "proportions": "Proportions (Poisson)",
+    }
     why = paragraphs(
-        "The headline takes it that areas would have moved by the same number of points. They could instead have moved "
-        "by the same proportion, and where areas began at different levels both can't be true."
+        "A difference in differences takes it that areas would have moved by the same number of points. They could "
+        "instead have moved by the same proportion, and where areas began at different levels both can't be true."
     )
     said = words.forms_words(evaluated, outcome)
     return why + _rows(evaluated, "forms", said, lambda row: names[row["form"]], title, "Form")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sendap.numerals import decimals, show
 from sendap.protocol import series_of
-from sendap.report.context import Evaluated
+from sendap.report.context import DIFFERENCES, Evaluated
 from sendap.report.figures import interval_figure
 from sendap.report.output import Html, paragraphs
 from sendap.report.tables import ESTIMATOR_WORDS, estimate_columns, table
@@ -79,7 +79,8 @@ def _rows(evaluated: Evaluated) -> pd.DataFrame:
         inference="none for the mean",
         note=MEAN_OF_YEARS,
     )
-    place = int((rows["estimator"].isin(["group_time", "two_way"]) & (rows["contrast"] == MAIN)).sum())
+    first = rows["estimator"].isin([evaluated.protocol.headline, DIFFERENCES, "two_way"])
+    place = int((first & (rows["contrast"] == MAIN)).sum())
     return pd.concat([rows.iloc[:place], mean, rows.iloc[place:]], ignore_index=True)
 
 

@@ -103,6 +103,7 @@ METHOD_WORDS: Mapping[str, str] = {
 }
 ESTIMATOR_WORDS: Mapping[str, str] = {
     "group_time": "group-time",
+    "group_time_lagged": "group-time, given the past",
     "two_way": "two-way fixed effects",
     "event_study": "event study",
     "two_by_two": "2x2",

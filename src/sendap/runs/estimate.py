@@ -19,6 +19,7 @@ from sendap.probe import TrendCheck, base_years, check_trends
 from sendap.protocol import Outcome, Protocol
 from sendap.results import ACROSS, APART, MAIN, SINGLE, SURE, WIDER, Estimates, tidy
 from sendap.runs.compared import comparison_groups
+from sendap.runs.leading import DIFFERENCES, Lead, lead_of
 
 Progress = Callable[[str], None]
 _ESTIMATOR = {"base_years": "two_by_two", "_synthetic": "synthetic_did"}
@@ -52,14 +53,17 @@ def estimate_all(
     trends: dict[str, TrendCheck] = {}
     for outcome in protocol.outcomes:
         own = cells.only(outcome.id)
-        main = _headline(own, protocol, outcome)
+        lead = lead_of(own, protocol, _anticipation(own, outcome))
+        main = _headline(own, protocol, outcome, lead)
         found = [main]
         if main.parts:
             headlines[outcome.id] = main
-            trends[outcome.id] = check_trends(main.parts["group_time"], _anticipation(own, outcome))
+            trends[outcome.id] = check_trends(main.parts[lead.name], _anticipation(own, outcome))
+            if lead is not DIFFERENCES:
+                found.append(_headline(own, protocol, outcome, DIFFERENCES, permute=False))
             found += _alternatives(own, protocol, outcome)
             if outcome.family != "exploratory":
-                found += _sensitivity(own, protocol, outcome, catalog)
+                found += _sensitivity(own, protocol, outcome, catalog, lead)
         if main.parts and outcome.id == protocol.primary.id:
             found += _compared(own, protocol, outcome, neighbours)
         results.append(_labelled(Estimates.concat(found), outcome))
@@ -80,16 +84,17 @@ def _common(cells: Cells, protocol: Protocol, outcome: Outcome) -> dict[str, Any
     }
 
 
-def _headline(cells: Cells, protocol: Protocol, outcome: Outcome) -> Estimates:
+def _headline(cells: Cells, protocol: Protocol, outcome: Outcome, lead: Lead, **options: Any) -> Estimates:
     assert protocol.comparison is not None
     return _attempt(
-        group_time,
+        lead.estimator,
         cells,
         MAIN,
         control=protocol.comparison.control,
         within=protocol.comparison.within,
         band=True,
         **_common(cells, protocol, outcome),
+        **options,
     )
 
 
@@ -173,7 +178,7 @@ def left_out(cells: Cells, protocol: Protocol, catalog: Catalog) -> dict[str, fr
     return {words: clusters for words, clusters in found.items() if clusters}
 
 
-def _sensitivity(cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog) -> list[Estimates]:
+def _sensitivity(cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Catalog, lead: Lead) -> list[Estimates]:
     """The overall effect again under other choices of areas and base; only its overall term is kept."""
     assert protocol.comparison is not None
     common, within = _common(cells, protocol, outcome), protocol.comparison.within
@@ -183,7 +188,7 @@ def _sensitivity(cells: Cells, protocol: Protocol, outcome: Outcome, catalog: Ca
     plans.append((WIDER, cells, {"within": within, "anticipation": common["anticipation"] + 1}))
     fixed = {"control": protocol.comparison.control, **OVERALL}
     return [
-        Estimates(_attempt(group_time, subset, contrast, **{**common, **fixed, **change}).headline())
+        Estimates(_attempt(lead.estimator, subset, contrast, **{**common, **fixed, **change}).headline())
         for contrast, subset, change in plans
     ]
 
@@ -204,11 +209,9 @@ def _compared(cells: Cells, protocol: Protocol, outcome: Outcome, neighbours: pd
 
 def _adjusted(frame: pd.DataFrame, headlines: dict[str, Estimates], protocol: Protocol, cells: Cells) -> pd.DataFrame:
     """p-values of the headline effects, adjusted within each family by the family's own rule."""
+    leading = frame["outcome"].map({name: next(iter(found.parts)) for name, found in headlines.items()})
     headline = (
-        (frame["estimator"] == "group_time")
-        & (frame["term"] == "overall")
-        & (frame["contrast"] == MAIN)
-        & frame["headline"]
+        (frame["estimator"] == leading) & (frame["term"] == "overall") & (frame["contrast"] == MAIN) & frame["headline"]
     )
     table = cells.clusters
     regions = None

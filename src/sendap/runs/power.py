@@ -18,6 +18,7 @@ from sendap.protocol import Outcome, Protocol, read_protocol, series_of
 from sendap.report.power_page import Planned, power_text
 from sendap.runs.cells_of import prepare
 from sendap.runs.data import data_folder
+from sendap.runs.leading import LEADS
 from sendap.runs.probing import plain, records
 from sendap.workspace import Workspace
 
@@ -81,6 +82,7 @@ def plan_pilot(
     about = cells.metadata["adopters"]
     assert isinstance(about, dict)
     adopters = Adopters.of_content(protocol.programme, about)
+    lead = LEADS[protocol.headline]
     found: dict[str, PlannedPower] = {}
     reasons: dict[str, str] = {}
     measured = [each for each in protocol.outcomes if each.id in cells.outcomes]
@@ -103,6 +105,8 @@ def plan_pilot(
                 anticipation=clean.anticipation,
                 draws=draws,
                 seed=protocol.seed,
+                fitter=lead.fitter,
+                past=lead.past,
             )
         except DesignError as error:
             reasons[outcome.id] = str(error)

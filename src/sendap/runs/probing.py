@@ -29,6 +29,7 @@ from sendap.probe.specifications import specification_curve
 from sendap.probe.spillover import donut
 from sendap.probe.variations import leave_one_region_out, vary_anticipation
 from sendap.protocol import Outcome, Protocol
+from sendap.runs.leading import Lead, lead_of
 
 Content = dict[str, Any]
 LeftOut = Mapping[str, frozenset[str]]
@@ -110,7 +111,16 @@ class _Probes:
         return self.anticipated(self.outcome.id)
 
     @cached_property
+    def lead(self) -> Lead:
+        return lead_of(self.cells, self.protocol, self.ahead)
+
+    @cached_property
     def fit(self) -> GroupTimeFit:
+        return self.lead.fitter(self.panel, control=self.control, anticipation=self.ahead)
+
+    @cached_property
+    def differences(self) -> GroupTimeFit:
+        """The difference in differences that leads or stands beside the headline: what bounds on trends are about."""
         return fit_group_time(self.panel, control=self.control, anticipation=self.ahead)
 
     @cached_property
@@ -122,7 +132,7 @@ class _Probes:
         return table.set_index("cluster")["region"].reindex(self.panel.clusters).astype(str).to_numpy()
 
     def robust(self) -> Content:
-        found = sensitivity(self.fit, anticipation=self.ahead, target="overall")
+        found = sensitivity(self.differences, anticipation=self.ahead, target="overall")
         return {
             "sentence": found.sentence(),
             "breakdown_relative": plain(found.breakdown_relative),
@@ -135,7 +145,7 @@ class _Probes:
         }
 
     def power(self) -> Content:
-        found = trend_power(self.fit, anticipation=self.ahead, target="overall")
+        found = trend_power(self.differences, anticipation=self.ahead, target="overall")
         return {
             "slope_50": found.slope_50,
             "slope_80": found.slope_80,
@@ -156,7 +166,7 @@ class _Probes:
         }
 
     def placebo(self) -> Content:
-        fitter = partial(fit_group_time, control=self.control)
+        fitter = partial(self.lead.fitter, control=self.control)
         found = placebo_dates(self.panel, anticipation=self.ahead, fitter=fitter).frame
         return {"rows": records(found[["event_time", "estimate", "ci_low", "ci_high", "status", "note"]])}
 
@@ -177,6 +187,7 @@ class _Probes:
             within=self.within,
             anticipation=self.ahead,
             left_out=self.left_out,
+            headline=self.lead.name,
         )
         count, above, below = found.clear()
         return {
@@ -193,7 +204,7 @@ class _Probes:
         }
 
     def forms(self) -> Content:
-        found = functional_forms(self.fit)
+        found = functional_forms(self.differences)
         return {
             "rows": records(found.frame),
             "sign_depends": found.sign_depends,
@@ -201,12 +212,20 @@ class _Probes:
         }
 
     def anticipation(self) -> Content:
-        return {"rows": records(vary_anticipation(self.panel, control=self.control, anticipation=self.ahead))}
+        found = vary_anticipation(
+            self.panel, control=self.control, anticipation=self.ahead, fitter=self.lead.fitter
+        )  # fmt: skip
+        return {"rows": records(found)}
 
     def donut(self) -> Content:
         found = donut(
-            self.panel, self.places, control=self.control, anticipation=self.ahead, left_out=self.left_out
-        )  # fmt: skip
+            self.panel,
+            self.places,
+            control=self.control,
+            anticipation=self.ahead,
+            left_out=self.left_out,
+            fitter=self.lead.fitter,
+        )
         return {"rows": records(found.frame), "near": plain(found.near), "furthest": plain(found.furthest())}
 
     def groups(self) -> Content:
@@ -217,6 +236,7 @@ class _Probes:
             anticipation=self.ahead,
             draws=PLACEBO_PROGRAMMES,
             seed=self.protocol.seed,
+            fitter=self.lead.fitter,
         )
         counts, edges = np.histogram(found.estimates, bins=BINS)
         low, high = found.range()
@@ -241,7 +261,8 @@ class _Probes:
             for each in self.fixed
         }
         ahead = {name: self.anticipated(name) for name in panels}
-        return {"rows": records(placebo_outcomes(panels, control=self.control, anticipation=ahead))}
+        found = placebo_outcomes(panels, control=self.control, anticipation=ahead, fitter=self.lead.fitter)
+        return {"rows": records(found)}
 
     def composition(self) -> Content:
         found = composition(self.panel, control=self.control, anticipation=self.ahead)
@@ -257,13 +278,15 @@ class _Probes:
         return made
 
     def drift(self) -> Content:
-        found = straight_drift(self.fit, anticipation=self.ahead)
+        found = straight_drift(self.differences, anticipation=self.ahead)
         return {name: plain(value) for name, value in vars(found).items()}
 
     def regions(self) -> Content:
         if self.places is None:
             raise DesignError("The regions of areas aren't known.")
-        found = leave_one_region_out(self.panel, self.places, control=self.control, anticipation=self.ahead)
+        found = leave_one_region_out(
+            self.panel, self.places, control=self.control, anticipation=self.ahead, fitter=self.lead.fitter
+        )  # fmt: skip
         return {"rows": records(found)}
 
     def mixture(self) -> Content:
@@ -297,6 +320,8 @@ class _Probes:
                 anticipation=self.ahead,
                 draws=PLACEMENTS,
                 seed=self.protocol.seed,
+                fitter=self.lead.fitter,
+                past=self.lead.past,
             )
         except DesignError as error:
             return {**made, "why": str(error)}

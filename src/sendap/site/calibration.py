@@ -15,10 +15,14 @@ from sendap.site.markup import heading, linked_table, paragraph, raw, text
 
 RESULTS = Path("benchmarks") / "calibration.json"
 SCHEMES = {
-    "random": "Areas at random",
-    "leading": "Areas that did well, and their neighbours",
-    "struggling": "Areas that did badly",
+    "random": "At random",
+    "leading": "Did well, and their neighbours",
+    "struggling": "Did badly in the last two years",
+    "falling": "Got worse by most",
+    "always_low": "Always did badly",
 }
+LEADS = ("group_time_lagged", "group_time", "two_way")
+"""The estimators on which methods were tried, the headline of most pilots first."""
 NOMINAL = 0.05
 NORMAL = "estimate plus or minus 1.96 standard errors"
 POWER = ("0.25", "0.5", "1", "1.5", "2")
@@ -82,39 +86,50 @@ def _alarm(row: Row) -> str:
     return f"{100 * row['rejects']:.1f}% (±{200 * row['error']:.1f}){' too high' if high else ''}"
 
 
+def _of(rows: Sequence[Row], estimator: str, scheme: str, count: int) -> list[Row]:
+    return [row for row in rows if (row["estimator"], row["scheme"], row["treated"]) == (estimator, scheme, count)]
+
+
+def _by_scheme(
+    rows: Sequence[Row], counts: Sequence[int], title: str, key: str, shown: Callable[[Row], str]
+) -> list[str]:
+    """A table for each estimator, a row for each way of choosing areas."""
+    tables = []
+    for estimator in LEADS:
+        if not any(row["estimator"] == estimator for row in rows):
+            continue
+        table = [
+            (words, [_cell(_of(rows, estimator, scheme, count), key, shown) for count in counts])
+            for scheme, words in SCHEMES.items()
+        ]
+        tables.append(_table(f"{title}, {ESTIMATOR_WORDS[estimator]}", "Areas chosen", counts, table))
+    return tables
+
+
 def _chosen(rows: Sequence[Row], counts: Sequence[int]) -> str:
-    """False alarms of what the selector chooses, by way of choosing areas."""
-    table = [
-        (
-            f"{words}, {ESTIMATOR_WORDS[estimator]}",
-            [
-                _cell(
-                    [
-                        row for row in rows
-                        if (row["estimator"], row["treated"], row["scheme"]) == (estimator, count, scheme)
-                    ],
-                    "rejects",
-                    _alarm,
-                )
-                for count in counts
-            ],
-        )
-        for estimator in ("group_time", "two_way")
-        for scheme, words in SCHEMES.items()
-        if any(row["estimator"] == estimator for row in rows)
-    ]  # fmt: skip
+    """False alarms of what the selector chooses, by way of choosing areas, and how far off it is on average."""
     said = paragraph(
         "One in 20 would be right. In brackets: what chance in the number of trials can do. “Too high” means above 5% "
-        "by more than that."
+        "by more than that. [x]: the method isn’t used with so few areas."
     )
-    shown = _table("False alarms of the method that the workbench chooses", "Areas chosen", counts, table)
-    return heading("What the workbench chooses", "chosen") + "\n" + raw(said + shown)
+    alarms = "".join(_by_scheme(rows, counts, "False alarms", "rejects", _alarm))
+    off = paragraph(
+        "Why: how far the estimate is off on average, where the truth is zero. In units of how far one area’s yearly "
+        "figure lies from its own mean, once the year’s movement of all areas is taken off. Above zero means that "
+        "the areas seem to get better."
+    )
+    biases = "".join(_by_scheme(rows, counts, "Off on average", "bias", lambda row: _signed(row["bias"])))
+    return heading("What the workbench chooses", "chosen") + "\n" + raw(said + alarms + off + biases)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _methods(rows: Sequence[Row], counts: Sequence[int]) -> str:
     """False alarms of every method, areas at random, the ones it refuses too."""
     table = []
-    for estimator in ("group_time", "two_way"):
+    for estimator in LEADS:
         for method in ("normal", *WORDS):
             own = [
                 row for row in rows if (row["estimator"], row["method"], row["scheme"]) == (estimator, method, "random")
@@ -140,51 +155,59 @@ def _methods(rows: Sequence[Row], counts: Sequence[int]) -> str:
 
 
 def _power(rows: Sequence[Row], counts: Sequence[int]) -> str:
-    own = [row for row in rows if (row["estimator"], row["scheme"]) == ("group_time", "random")]
     table = [
         (
-            f"Effect of {size}",
+            f"Effect of {size}, {ESTIMATOR_WORDS[estimator]}",
             [
-                _cell([row for row in own if row["treated"] == count], f"power_{size}", lambda row, at=size: (
-                    f"{100 * row[f'power_{at}']:.0f}%"
-                ))
+                _cell(
+                    _of(rows, estimator, "random", count),
+                    f"power_{size}",
+                    lambda row, at=size: f"{100 * row[f'power_{at}']:.0f}%",  # type: ignore[misc]
+                )
                 for count in counts
             ],
         )
         for size in POWER
-    ]  # fmt: skip
+        for estimator in LEADS[:2]
+    ]
     said = paragraph(
-        "How often an effect of this size would be found. Sizes are in units of how far one area’s yearly figure lies "
-        "from its own mean, once the year’s movement of all areas is taken off."
+        "How often an effect of this size would be found, with areas at random. Sizes are in the same units."
     )
     return heading("What would be found", "power") + "\n" + raw(said + _table("Effects found", "Size", counts, table))
 
 
 def _estimators(rows: Sequence[Row], counts: Sequence[int]) -> str:
-    table = []
-    for name in dict.fromkeys(row["estimator"] for row in rows):
-        own = [row for row in rows if row["estimator"] == name]
-        cells = []
-        for count in counts:
-            here = [row for row in own if row["treated"] == count]
-            trials = sum(row["trials"] for row in here)
-            known = [row for row in here if row["covers"] is not None]
-            if not here:
-                cells.append("[x]")
-                continue
-            bias = sum(row["bias"] * row["trials"] for row in here) / trials
-            share = (
-                sum(row["covers"] * row["trials"] for row in known) / sum(row["trials"] for row in known)
-                if known
-                else None
-            )
-            cells.append(f"{bias:+.2f}".replace("-", "−") + ("" if share is None else f"; {100 * share:.0f}%"))
-        table.append((ESTIMATOR_WORDS[name][0].upper() + ESTIMATOR_WORDS[name][1:], cells))
+    """Bias and coverage of every estimator, for areas at random and for all other ways of choosing together."""
     said = paragraph(
         "A growing effect was planted in areas with two start years: 1 unit in the first year, half as much again each "
         "year after. First: how far the estimate is off on average. Second: how often the 95% interval holds the mean "
-        "effect. All ways of choosing areas together, so part of a miss is that areas chosen for an unusual year fall "
-        "back."
+        "effect."
     )
     caption = "Bias, and how often the interval holds the truth"
-    return heading("Estimators", "estimators") + "\n" + raw(said + _table(caption, "Estimator", counts, table))
+    tables = ""
+    for words, schemes in (
+        ("areas at random", ("random",)),
+        ("areas chosen for how they did", tuple(SCHEMES)[1:]),
+    ):
+        table = [
+            (
+                ESTIMATOR_WORDS[name][0].upper() + ESTIMATOR_WORDS[name][1:],
+                [_pooled([row for scheme in schemes for row in _of(rows, name, scheme, count)]) for count in counts],
+            )
+            for name in dict.fromkeys(row["estimator"] for row in rows)
+        ]
+        tables += _table(f"{caption}, {words}", "Estimator", counts, table)
+    return heading("Estimators", "estimators") + "\n" + raw(said + tables)
+
+
+def _pooled(rows: Sequence[Row]) -> str:
+    """Bias and coverage over some ways of choosing areas, by their trials."""
+    if not rows:
+        return "[x]"
+    trials = sum(row["trials"] for row in rows)
+    bias = _signed(sum(row["bias"] * row["trials"] for row in rows) / trials)
+    known = [row for row in rows if row["covers"] is not None]
+    if not known:
+        return bias
+    share = sum(row["covers"] * row["trials"] for row in known) / sum(row["trials"] for row in known)
+    return f"{bias}; {100 * share:.0f}%"

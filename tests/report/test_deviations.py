@@ -1,0 +1,90 @@
+"""Changes of a protocol with the result under both, and what the report says of a headline given the past."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sendap.numerals import show
+from sendap.report import given_past
+from sendap.report.checklist import ITEMS
+from sendap.report.deviations import NONE, deviations
+from sendap.report.probe_words import places_of
+from sendap.results import MAIN
+from sendap.runs.leading import DIFFERENCES, LEADS, lead_of
+from sendap.verdict import impact
+from tests.panels import as_cells, made_up
+from tests.report.test_checklist import with_protocol
+
+
+def test_each_change_is_told_with_the_result_under_both(evaluated):
+    html = deviations(evaluated).html
+    primary = evaluated.protocol.primary
+    places = places_of(evaluated, primary)
+    for name in ("group_time_lagged", "group_time"):
+        row = evaluated.rows(primary, estimator=name, term="overall", contrast=MAIN).iloc[0]
+        ends = [show(row[name], places) for name in ("estimate", "ci_low", "ci_high")]
+        assert "{} ({} to {})".format(*ends) in html
+    assert "after outcomes were seen" in html
+    assert "makes a result exploratory" in html
+    assert evaluated.protocol.deviations[0].agreed in re.sub("&#x27;", "'", html)
+
+
+def test_a_protocol_without_a_change_says_so(evaluated):
+    assert NONE in deviations(with_protocol(evaluated, deviations=())).html
+
+
+def test_the_headline_is_that_of_the_protocol_and_the_difference_in_differences_stands_beside_it(evaluated):
+    for outcome in evaluated.outcomes:
+        assert evaluated.headline(outcome)["estimator"] == evaluated.lead(outcome)
+        assert evaluated.differences(outcome)["estimator"] == "group_time"
+    primary = evaluated.protocol.primary
+    assert evaluated.given_past(primary)
+    assert evaluated.headline(primary)["periods_before"].split(", ")[-2:] == ["2021", "2022"]
+    assert not with_protocol(evaluated, headline="group_time").given_past(primary)
+
+
+def test_an_outcome_with_too_short_a_past_is_led_by_differences(evaluated):
+    protocol = evaluated.protocol.model_copy(
+        update={"comparison": evaluated.protocol.comparison.model_copy(update={"within": None})}
+    )
+    long = as_cells(made_up(areas=30, years=6, starts=(2019.0,)))
+    short = as_cells(made_up(areas=30, years=4, starts=(2017.0,)))
+    assert lead_of(long, protocol, 0) is LEADS["group_time_lagged"]
+    assert lead_of(long, protocol, 2) is DIFFERENCES
+    assert lead_of(short, protocol, 0) is DIFFERENCES
+
+
+def test_the_checklist_says_what_is_assumed_instead_of_parallel_trends(evaluated):
+    said = ITEMS["Parallel trends"](evaluated)
+    assert said.startswith("Not assumed. Assumed instead, inside each region: areas with the same figures")
+    assert "the same by design" in ITEMS["No anticipation"](evaluated)
+    assert "outside the range" in ITEMS["Overlap"](evaluated)
+    assert "doi:10.1017/pan.2019.25" in ITEMS["Estimator"](evaluated)
+    assert "for areas with the same figures in the last two" in ITEMS["Pre-trends"](evaluated)
+
+
+@pytest.mark.parametrize(("beyond", "words"), [(0, "None of"), (2, "2 of")])
+def test_treated_areas_beyond_all_others_are_counted(evaluated, beyond, words):
+    cells = evaluated.cells
+    frame = cells.frame.copy()
+    own = frame["outcome"] == evaluated.protocol.primary.id
+    frame.loc[own, "sum"] = frame.loc[own, "weight"] * 50.0
+    first = frame.loc[own & frame["cohort"].notna(), "cluster"].unique()[:beyond]
+    frame.loc[own & frame["cluster"].isin(first), "sum"] += 10.0
+    said = given_past.overlap_words(replace(evaluated, cells=replace(cells, frame=frame)))
+    assert words in said
+
+
+def test_a_verdict_names_whom_the_areas_moved_differently_from(evaluated):
+    primary = evaluated.protocol.primary
+    trend = evaluated.trends[primary.id]
+    moved = replace(trend, p_value=0.001)
+    assert trend.lags == 2
+    assert "areas with the same recent figures" in impact(evaluated.headline(primary), primary, moved).sentence
+    assert "from other areas" in impact(evaluated.headline(primary), primary, replace(moved, lags=0)).sentence
+    assert np.isfinite(trend.largest)
+    assert given_past.trend_sentence(evaluated, primary, moved).endswith("No effect can be claimed.")
