@@ -16,7 +16,6 @@ from sendap.disparity.findings import Findings
 from sendap.report import disparity_page as page
 from sendap.report import disparity_sections as sections
 from sendap.report.disparity_figures import Said, gap_figure, parts_figure, series_figure
-from sendap.report.disparity_pilot import guard_words, said
 from sendap.report.disparity_tables import UNSURE, gaps_table, listed, surely_moved, with_limits
 from sendap.report.disparity_tiles import BLOCKS, SHADES, placed, short_names, tile_figure
 from sendap.report.figures import ALT_LIMIT
@@ -133,32 +132,6 @@ def test_small_words():
     first, last = ({"gap": value, "low": value - 1, "high": value + 1} for value in (0.0, 1.3))
     assert not surely_moved(pd.Series(first), pd.Series(last), "gap")
     assert surely_moved(pd.Series(first), pd.Series({"gap": 1.5, "low": 0.5, "high": 2.5}), "gap")
-
-
-def test_a_pilot_says_which_gaps_it_cant_tell_of():
-    from sendap.disparity.narrowed import worst_group
-    from sendap.disparity.programme import ProgrammeGaps
-
-    frame = pd.DataFrame(
-        {"status": ["ok", "ok", "too few to say"], "verdict": ["cannot tell", "gap widened", "too few to say"],
-         "sentence": ["", "The gap widened.", ""]}
-    )  # fmt: skip
-    effects = pd.DataFrame(
-        {
-            "group": ["A", "Z"],
-            "estimate": [-9.0, np.nan],
-            "one_sided_low": [-12.0, np.nan],
-            "one_sided_high": [-6.0, np.nan],
-        }
-    )
-    guard = worst_group(effects, better="higher", margin=3, by="ethnicity")
-    assert said(ProgrammeGaps(frame, guard)) == [
-        "The gap widened.",
-        "For 1 of 2 gaps we can't tell whether they changed.",
-    ]
-    words = guard_words(guard, 3.0)
-    assert "Serious harm" in words
-    assert "Too small to test: Z" in words
 
 
 @pytest.fixture(scope="module")

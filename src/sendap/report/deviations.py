@@ -19,9 +19,14 @@ def deviations(evaluated: Evaluated) -> Html:
     found = evaluated.protocol.deviations
     if not found:
         return paragraphs(NONE)
-    rows = [
-        {
-            "Decided": f"{each.decided.day} {each.decided:%B %Y}",
+    late = any(each.known.startswith("after") for each in found)
+    said = paragraphs(
+        "A change that was made after outcomes were seen makes a result exploratory: what follows from it should be "
+        "tried on figures that are still to come."
+    )
+    shown = said if late else Html("")
+    for at, each in enumerate(found, 1):
+        told = {
             "The protocol said": each.said,
             "What was done": each.done,
             "Why": each.why,
@@ -29,15 +34,10 @@ def deviations(evaluated: Evaluated) -> Html:
             "Agreed by": each.agreed,
             "Result under both": _both(evaluated, each),
         }
-        for each in found
-    ]
-    late = any(each.known.startswith("after") for each in found)
-    said = paragraphs(
-        "A change that was made after outcomes were seen makes a result exploratory: what follows from it should be "
-        "tried on figures that are still to come."
-    )
-    file = f"{evaluated.protocol.id.lower()}-deviations.csv"
-    return (said if late else Html("")) + Html(table(pd.DataFrame(rows), "Changes of the protocol", file=file))
+        rows = pd.DataFrame({"About": list(told), "Words": list(told.values())})
+        caption = f"Change {at} of the protocol, decided on {each.decided.day} {each.decided:%B %Y}"
+        shown += Html(table(rows, caption, file=f"{evaluated.protocol.id.lower()}-deviation-{at}.csv"))
+    return shown
 
 
 def _both(evaluated: Evaluated, deviation: Deviation) -> str:

@@ -73,6 +73,7 @@ def doubts(evaluated: Evaluated, outcome: Outcome) -> list[tuple[str, str, str]]
 
     robust = words.part(evaluated, outcome, "robust")
     return [
+        *([_bracket(evaluated, outcome, claimed)] if evaluated.given_past(outcome) else []),
         (
             "The areas were drifting apart before, and went on",
             words.drift_words(evaluated, outcome),
@@ -122,6 +123,20 @@ def doubts(evaluated: Evaluated, outcome: Outcome) -> list[tuple[str, str, str]]
             ),
         ),
     ]
+
+
+def _bracket(evaluated: Evaluated, outcome: Outcome, claimed: int) -> tuple[str, str, str]:
+    """What the other assumption gives, where areas are compared given their past (Ding and Li 2019)."""
+    row, places = evaluated.differences(outcome), words.places_of(evaluated, outcome)
+    low, high = row["ci_low"], row["ci_high"]
+    known = [{"low": low, "high": high}] if np.isfinite([low, high]).all() else []
+    return (
+        "Areas would have moved alike whatever their past",
+        f"By difference in differences it is {words.number(row['estimate'], places)} "
+        f"({words.span(low, high, places)}). If the past matters, but less than the headline supposes, the truth lies "
+        "between the two.",
+        words.changes_answer(claimed, words.sides(known)),
+    )
 
 
 def _borne(robust: words.Part, *, claims: bool) -> str:

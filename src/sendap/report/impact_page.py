@@ -9,6 +9,7 @@ import pandas as pd
 
 from sendap.comparison import balance, overlap
 from sendap.inference import choose
+from sendap.inference.selector import Choice
 from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.protocol import Outcome, series_of
@@ -48,13 +49,13 @@ def design(evaluated: Evaluated) -> Html:
     return bullets(
         [
             f"Question: {protocol.question}",
-            f"Design: {protocol.design}.",
+            f"Design: {protocol.design}",
             f"How areas were chosen: {protocol.assignment}",
             f"Compared with: {protocol.comparison.rule}",
             f"Whose effect: the average over treated areas and years since the start. {weights[protocol.weights]}",
             f"What must be true: without the programme, its areas would have moved like {others}. The years before the "
             "start are shown below so that readers can judge.",
-            f"Uncertainty: {chosen.sentence()}",
+            f"Uncertainty: {chosen.sentence(_shown(evaluated, chosen))}",
             "Software: the estimators of this workbench, held in tests against independent software.",
             "The protocol was registered before outcomes were seen."
             if protocol.registered
@@ -62,6 +63,14 @@ def design(evaluated: Evaluated) -> Html:
             "chosen after the fact.",
         ]
     )
+
+
+def _shown(evaluated: Evaluated, chosen: Choice) -> tuple[str, ...]:
+    """The second methods that there are results of, in the selector's order."""
+    frame, primary = evaluated.estimates, evaluated.protocol.primary
+    own = (frame["outcome"] == primary.id) & (frame["estimator"] == evaluated.lead(primary))
+    computed = set(frame.loc[own & (frame["term"] == "overall") & (frame["contrast"] == MAIN), "inference"])
+    return tuple(name for name in chosen.second if name in computed)
 
 
 def groups(evaluated: Evaluated) -> Html:

@@ -147,18 +147,22 @@ def drift_words(evaluated: Evaluated, outcome: Outcome) -> str:
         if found["rest_low"] <= 0 <= found["rest_high"]
         else f"That is {up_or_down(found['rest'])} even when the drift is allowed for."
     )
-    return beside(evaluated, outcome) + (
+    return beside(
+        evaluated,
+        outcome,
         f"Before the start the difference between programme and other areas was as large as "
         f"{size(evaluated, outcome, found['largest'])}. A straight line through those years moves by "
         f"{show(found['slope'], places)} a year. Going on, it would put the difference since the start at "
         f"{show(found['expected'], places)}. {estimate} is {show(found['estimate'], places)}, so "
-        f"{show(found['rest'], places)} is left ({span(found['rest_low'], found['rest_high'], places)}). {end}"
+        f"{show(found['rest'], places)} is left ({span(found['rest_low'], found['rest_high'], places)}). {end}",
     )
 
 
-def beside(evaluated: Evaluated, outcome: Outcome) -> str:
-    """Says of a probe of the difference in differences that another estimator leads; empty where none does."""
-    return "In the difference in differences beside the headline: " if evaluated.given_past(outcome) else ""
+def beside(evaluated: Evaluated, outcome: Outcome, said: str) -> str:
+    """What a probe of the difference in differences says, with whose it is where another estimator leads."""
+    if not evaluated.given_past(outcome):
+        return said
+    return f"In the difference in differences beside the headline, {said[0].lower()}{said[1:]}"
 
 
 def robust_words(evaluated: Evaluated, outcome: Outcome) -> str:
@@ -169,7 +173,7 @@ def robust_words(evaluated: Evaluated, outcome: Outcome) -> str:
     places = places_of(evaluated, outcome)
     alike = next((row for row in found["sets"] if (row["restriction"], row["bound"]) == ("relative", 1.0)), None)
     step = f"The largest step from one year to the next before the start was {show(found['largest_step'], places)}."
-    step = beside(evaluated, outcome) + step
+    step = beside(evaluated, outcome, step)
     if alike is None:
         return f"{step} {found['note']}"
     wide = f"If areas may part as much again, the interval is {span(alike['low'], alike['high'], places)}."
@@ -187,7 +191,7 @@ def forms_words(evaluated: Evaluated, outcome: Outcome) -> str:
     if len(known) < 2:
         return f"Only one form could be used: {listed}. {notes}".strip()
     verdict = "The sign depends on the form" if found["sign_depends"] else "The sign doesn't depend on the form"
-    return beside(evaluated, outcome) + f"{verdict}: {listed}. {notes}".strip()
+    return beside(evaluated, outcome, f"{verdict}: {listed}. {notes}".strip())
 
 
 def anticipation_words(evaluated: Evaluated, outcome: Outcome) -> str:
