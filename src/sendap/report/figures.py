@@ -19,6 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sendap.estimators.group_time_lagged import LAGS
 from sendap.numerals import decimals, show
 from sendap.periods import period_label
 from sendap.report import style
@@ -318,6 +319,8 @@ def plot_estimates(frame: pd.DataFrame, **options: Any) -> Figure:
     }
     events = frame[frame["term"] == "event"]
     if len(events):
-        return event_figure(events, anticipation=int(options.get("anticipation", 0)), **common)
+        lags = LAGS if set(events["estimator"]) == {"group_time_lagged"} else 1
+        anticipation = int(options.get("anticipation", 0))
+        return event_figure(events, anticipation=anticipation, lags=int(options.get("lags", lags)), **common)
     labels = [f"{row.estimator} {row.term}" for row in frame.itertuples()]
     return interval_figure(frame, labels, threshold=options.get("threshold"), **common)
