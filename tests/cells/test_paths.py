@@ -171,39 +171,94 @@ def test_large_values_keep_their_digits():
         assert sums[key] + shift * n == pytest.approx(total, abs=1e-12 * n)
 
 
-def test_colliding_paths_are_told_apart(monkeypatch):
-    frame = draw_records(7)
-    expected, keys, seeds = compressed(frame), module._keys, []
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.integers(1, 40_000), st.integers(1, 90), st.integers(1, 50))
+def test_what_is_written_of_a_path_is_read_again(data, clusters, periods, paths):
+    digits = module._Digits(pd.RangeIndex(clusters), np.arange(periods))
+    draw = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    held = draw.integers(1, clusters + 1, (paths, periods)) * (draw.random((paths, periods)) < 0.6)
+    held[0] = clusters  # the largest digit in every place
+    path, period = np.nonzero(held)
+    written = digits.write(held[path, period] - 1, period)
+    codes = {code: np.zeros(paths, dtype="int64") for code in digits.codes}
+    for code, values in written.items():
+        np.bitwise_or.at(codes[code], path, values)
+        assert (values >= 0).all()
+        assert (values & digits.records != 0).sum() == (period // digits.in_one == digits.codes.index(code)).sum()
+    np.testing.assert_array_equal(digits.read(codes), held)
+    # What tells a record without an outcome leaves no cluster behind.
+    bare = {code: values & digits.records for code, values in codes.items()}
+    assert not digits.read(bare).any()
 
-    def clumsy(records, areas, plain, seed):
-        seeds.append(seed)
-        made = keys(records, areas, plain, seed)
-        return made.mutate(key=made.key % 3) if seed == 0 else made
 
-    monkeypatch.setattr(module, "_keys", clumsy)
-    found = compressed(frame)
-    assert seeds == [0, 1]
-    assert_same(held(found), held(expected))
+@settings(max_examples=8, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([3, 40]),
+    st.sampled_from([4, 24]),
+    st.sampled_from([None, "size"]),
+)
+def test_several_outcomes_with_gaps_movers_and_weights(seed, clusters, periods, weights):
+    frame = draw_records(
+        seed, pupils=60, clusters=clusters, treated=1, periods=periods, moving=0.4, gaps=0.3, missing=0.2
+    )
+    draw = np.random.default_rng(seed)
+    frame["late"] = np.where(draw.random(len(frame)) < 0.5, np.nan, draw.integers(0, 2, len(frame)))
+    cells = compressed(frame, outcomes=["absence", "late"], weights=weights)
+    for outcome in ("absence", "late"):
+        assert_same(held(cells, outcome), counted(frame, outcome, weights))
 
 
 @pytest.mark.parametrize(
     ("years", "areas"),
-    [
-        # Alone in their periods: counts by path and period agree even when the two pupils are taken as one path.
-        ([2014, 2015, 2016, 2017], "XXYY"),
-        # Together in one period only, in the same area.
-        ([2014, 2015, 2014, 2016], "XXXX"),
-        # Together in all periods, apart in one area.
-        ([2014, 2015, 2014, 2015], "XXXY"),
-    ],
+    [([2014, 2015, 2016, 2017], "XXYY"), ([2014, 2015, 2014, 2016], "XXXX"), ([2014, 2015, 2014, 2015], "XXXY")],
 )
-def test_two_pupils_whose_paths_collide_are_never_taken_as_one(monkeypatch, years, areas):
+def test_paths_that_differ_in_a_period_or_in_an_area_stay_apart(years, areas):
     frame = pd.DataFrame({"pupil": list("aabb"), "la_code": list(areas), "year": years})
-    frame = frame.assign(first_treated=np.nan, absence=[1.0, 2.0, 3.0, 5.0])
-    assert compressed(frame).counts["paths"].iloc[0] == 2
-    keys = module._keys
-    monkeypatch.setattr(module, "_keys", lambda *given: keys(*given).mutate(key=ibis.literal(1, "int64")))
-    with pytest.raises(DataError, match="can't be told apart"):
+    cells = compressed(frame.assign(first_treated=np.nan, absence=[1.0, 2.0, 3.0, 5.0]))
+    assert cells.counts["paths"].iloc[0] == 2
+    assert cells.frame["n"].tolist() == [1, 1, 1, 1]
+
+
+def test_many_clusters_and_months():
+    clusters, months, pupils = 24_000, 36, 700
+    draw = np.random.default_rng(19)
+    first, second = draw.integers(0, clusters, (2, pupils))
+    moves = draw.integers(1, months, pupils)
+    pupil, month = (part.ravel() for part in np.indices((pupils, months)))
+    frame = pd.DataFrame({"pupil": pupil, "year": month, "absence": draw.normal(size=pupils * months)})
+    frame["la_code"] = np.where(month < moves[pupil], first[pupil], second[pupil])
+    everywhere = pd.DataFrame({"pupil": pupils + np.arange(clusters), "year": 0, "la_code": np.arange(clusters)})
+    cells = compressed(pd.concat([frame, everywhere], ignore_index=True).assign(first_treated=np.nan))
+    assert cells.counts[["pupils", "singletons", "paths"]].iloc[0].tolist() == [pupils, 0, pupils]
+    found = cells.frame.assign(la_code=cells.frame["cluster"].astype(int))
+    expected = frame.rename(columns={"year": "period", "absence": "sum"})
+    keys = ["period", "la_code", "sum"]
+    # Each pupil has a path alone, so rows and records are the same; a sum of one value is rounded once, by 2**-58.
+    pd.testing.assert_frame_equal(
+        found[keys].sort_values(keys, ignore_index=True),
+        expected[keys].sort_values(keys, ignore_index=True),
+        check_dtype=False,
+        rtol=0,
+        atol=1e-15,
+    )
+
+
+@pytest.mark.parametrize("apart", [1, 10**6])
+def test_periods_may_lie_far_apart(apart):
+    frame = draw_records(20)
+    moved = frame.assign(year=frame["year"] * apart, first_treated=frame["first_treated"] * apart)
+    assert_same(held(compressed(moved)), counted(moved))
+
+
+def test_records_that_change_while_they_are_read_are_refused(monkeypatch):
+    frame, add_up = draw_records(21), module._add_up
+
+    def fewer(plain, placed, largest):
+        return add_up(plain.filter(plain.t > plain.t.min()), placed, largest)
+
+    monkeypatch.setattr(module, "_add_up", fewer)
+    with pytest.raises(DataError, match="changed while they were read"):
         compressed(frame)
 
 

@@ -78,6 +78,7 @@ ESTIMATORS: dict[str, Callable[[pd.DataFrame], object]] = {
     "group_time_covariates": lambda frame: sendap.group_time_covariates(
         as_cells(frame), covariates=sizes(as_cells(frame)), permute=False
     ),
+    "group_time_lagged": on_cells(sendap.group_time_lagged, permute=False),
     "hazard_effects": lambda frame: sendap.hazard_effects(episodes(frame), horizon=2, permute=False),
     "imputation": on_cells(sendap.imputation, permute=False),
     "incidence_effects": lambda frame: sendap.incidence_effects(episodes(frame), horizons=[2], permute=False),
