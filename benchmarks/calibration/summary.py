@@ -16,7 +16,7 @@ def summarise(frame: pd.DataFrame) -> dict[str, Any]:
     methods = frame[frame["part"] == "method"]
     estimators = frame[frame["part"] == "estimator"]
     return {
-        "methods": _records(methods, ["estimator", "method", "treated", "scheme"], _method),
+        "methods": _records(methods, ["estimator", "method", "treated", "scheme"], _alarms),
         "selector": _records(methods[methods["headline"]], ["estimator", "treated", "scheme"], _method),
         "estimators": _records(estimators, ["estimator", "treated", "scheme"], _estimator),
     }
@@ -51,6 +51,12 @@ def _method(rows: pd.DataFrame) -> dict[str, Any]:
         "refused": _share(rows),
         **power,
     }
+
+
+def _alarms(rows: pd.DataFrame) -> dict[str, Any]:
+    """What the page tells of every method: the table is kept, so it's kept small."""
+    shown = ("trials", "no_interval", "rejects", "error", "refused")
+    return {name: value for name, value in _method(rows).items() if name in shown}
 
 
 def _share(rows: pd.DataFrame) -> float:
