@@ -1,9 +1,9 @@
 """From records of any number to path cells: one look at the areas, one group for each pupil, one for each path.
 
-Each area and period is given a random whole number. A pupil's numbers, joined by exclusive or over the records whose
-outcome is known, name the pupil's path: one number in place of a list, so that grouping by pupil costs little more
-than a count. Two paths could share a number by chance, which is seen afterwards (a path's pupils must all be counted
-in each of its periods, in one area) and mended with fresh numbers; so the result is exact, not merely probable.
+A pupil's path is written as a number with a digit for each period: the area in which the pupil is then, zero where
+the outcome isn't known. A digit has bits of its own, so joining a pupil's records by *or* gives the number whatever
+their order, and grouping by pupil costs little more than a count. Where one whole number hasn't enough bits, several
+hold the digits. Pupils with the same number share a path, and the areas and periods are read from its digits.
 """
 
 from __future__ import annotations
@@ -21,24 +21,16 @@ import pyarrow as pa
 from sendap.cells.core import OutcomeInfo
 from sendap.cells.engines import plain_errors
 from sendap.cells.exact import Bounds, exact_sums, restore
-from sendap.cells.inputs import Records, open_records
+from sendap.cells.inputs import Records, lend, open_records, take_back
 from sendap.cells.paths import COUNTS, PathCells
-from sendap.cells.refusals import (
-    WIDEST_SPAN,
-    check_columns,
-    check_known,
-    check_types,
-    check_unit_period,
-    rows_where,
-)
-from sendap.cells.statement import Request, cohort_start, find_bounds, number
+from sendap.cells.refusals import check_columns, check_known, check_types, check_unit_period, rows_where
+from sendap.cells.statement import Request, find_bounds, number
 from sendap.errors import DataError, UsageError
 
-KEY_BITS = 62
-"""Bits of an area and period's random number: as many as every engine holds in a whole number above zero."""
+CODE_BITS = 63
+"""Bits of one whole number of a path: as many as every engine holds above zero."""
 
-ATTEMPTS = 5
-"""Of a million paths two share a number by chance once in ten million times, so five in a row don't happen."""
+CHANGED = "the records changed while they were read. Read them again."
 
 
 @ibis.udf.scalar.builtin
@@ -51,11 +43,6 @@ def bit_or(value: int) -> int:
     """The bits set in any row. Ibis has it, but not for Spark."""
 
 
-@ibis.udf.agg.builtin
-def bit_xor(value: int) -> int:
-    """The bits set in an odd number of rows. Ibis has it, but not for Spark."""
-
-
 @dataclass(frozen=True)
 class _Columns:
     unit: str
@@ -63,6 +50,50 @@ class _Columns:
     period: str
     cohort: str
     weights: str | None
+
+
+@dataclass(frozen=True)
+class _Digits:
+    """How a path is written: ``clusters`` (sorted) count from one, ``periods`` (sorted) have a digit each.
+
+    The lowest bit of a digit is set where there is a record, whether its outcome is known or not.
+    """
+
+    clusters: pd.Index
+    periods: np.ndarray
+
+    @property
+    def width(self) -> int:
+        return len(self.clusters).bit_length() + 1
+
+    @property
+    def in_one(self) -> int:
+        """Digits that one whole number holds."""
+        return CODE_BITS // self.width
+
+    @property
+    def codes(self) -> list[str]:
+        """Names of the whole numbers that hold a path."""
+        return [f"code{i}" for i in range(-(-len(self.periods) // self.in_one))]
+
+    @property
+    def records(self) -> int:
+        """The lowest bits of all digits of a whole number."""
+        return sum(1 << (place * self.width) for place in range(self.in_one))
+
+    def write(self, cluster: np.ndarray, period: np.ndarray) -> dict[str, np.ndarray]:
+        """The whole numbers of single records, from positions of their clusters and periods."""
+        digit = (cluster.astype("int64") + 1) << 1 | 1
+        moved = digit << (period % self.in_one * self.width)
+        return {code: np.where(period // self.in_one == i, moved, 0) for i, code in enumerate(self.codes)}
+
+    def read(self, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Clusters, counted from one, by path and period; zero where the outcome isn't known."""
+        found = np.empty((len(codes[self.codes[0]]), len(self.periods)), dtype="int32")
+        for period in range(len(self.periods)):
+            code, place = codes[self.codes[period // self.in_one]], period % self.in_one
+            found[:, period] = (code >> (place * self.width) & ((1 << self.width) - 1)) >> 1
+        return found
 
 
 def compress_paths(
@@ -151,9 +182,12 @@ def _areas(records: Records, columns: _Columns) -> pd.DataFrame:
     parts = {"n": source.count(), "unit_n": source[columns.unit].count()}
     if columns.weights:
         parts["weights_n"] = number(source, columns.weights).count()
+    start = source[columns.cohort]
     # The start is the same in a whole cluster, so as a key it makes no more groups, and where it isn't, it shows.
-    keys = {"c": source[columns.cluster], "t": source[columns.period], "start": cohort_start(source, columns.cohort)}
+    keys = {"c": source[columns.cluster], "t": source[columns.period]}
+    keys["start"] = start if start.type().is_floating() else number(source, columns.cohort)
     found = source.group_by(**keys).aggregate(**parts).to_pandas()
+    found["start"] = found["start"].astype(float).where(lambda start: np.isfinite(start))
     found["start_n"] = found["n"].where(found["start"].notna(), 0)
     sums = dict.fromkeys([*parts, "start_n"], "sum")
     grouped = found.groupby(["c", "t"], dropna=False, as_index=False, observed=True)
@@ -192,29 +226,6 @@ def _one_outcome(
     records: Records, columns: _Columns, areas: pd.DataFrame, outcome: str, bounds: Mapping[str, Bounds]
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """The rows and the counts of one outcome."""
-    for attempt in range(ATTEMPTS):
-        with plain_errors(records.label):
-            found, pupils = _sums(records, columns, areas, outcome, bounds, seed=attempt)
-        starts = np.flatnonzero(np.r_[True, found["key"][1:] != found["key"][:-1]]) if pupils else np.array([], int)
-        length = np.diff(np.r_[starts, len(found["key"])])
-        size = found["n"][starts]
-        # No pupil is counted twice in a period, so these hold only if every path's pupils are all in all its rows:
-        # were some missing from one, or split over two areas, no row could hold the whole number.
-        if (found["n"] == np.repeat(size, length)).all() and size.sum() == pupils:
-            return _frame(outcome, found, starts, length, areas)
-    raise DataError(f"{records.label}: the paths of '{outcome}' can't be told apart. Check that records don't change.")
-
-
-def _sums(
-    records: Records,
-    columns: _Columns,
-    areas: pd.DataFrame,
-    outcome: str,
-    bounds: Mapping[str, Bounds],
-    *,
-    seed: int,
-) -> tuple[dict[str, np.ndarray], int]:
-    """Pupils and sums by path and area (a row of ``areas``), in this order; pupils with a known outcome."""
     source = records.table
     parts = {
         "u": source[columns.unit],
@@ -225,117 +236,137 @@ def _sums(
     if columns.weights:
         parts["w"] = number(source, columns.weights)
     plain = source.select(**parts)
-    keys = _keys(records, areas, plain, seed)
-    keyed = plain.join(keys, ["c", "t"])
-    by_pupil: dict[str, ir.Scalar] = {"key": bit_xor(keyed.y.isnull().ifelse(ibis.null("int64"), keyed.key))}
-    if areas["t"].nunique() <= WIDEST_SPAN:
-        by_pupil["repeated"] = keyed.count() != bit_count(bit_or(keyed.bit))
-    else:
-        check_unit_period(records, columns.unit, columns.period)
+    cluster, clusters = pd.factorize(areas["c"], sort=True)
+    period, periods = pd.factorize(areas["t"], sort=True)
+    digits = _Digits(pd.Index(clusters), np.asarray(periods, dtype="int64"))
+    heaviest = bounds[columns.weights].high if columns.weights else 1.0
+    with plain_errors(records.label), _lent(records, areas, digits.write(cluster, period), plain) as written:
+        by_pupil = _by_pupil(plain, written, digits)
+        with _held(records, by_pupil) as pupils:
+            _check_pupils(records, columns, pupils, digits, int(areas["n"].sum()))
+            bare = pupils.mutate(**{code: pupils[code] & ~digits.records for code in digits.codes})
+            with _held(records, _by_path(bare, digits, heaviest)) as paths:
+                found = _fetch(paths.order_by("path").drop("path"))
+                placed = bare.join(paths, digits.codes).select("u", "path")
+                sums = _add_up(plain, placed, bounds[outcome].reach * heaviest)
     if columns.weights:
-        by_pupil["changing"] = keyed.w.min() != keyed.w.max()
-    with _held(records, keyed.group_by("u").aggregate(**by_pupil)) as pupils:
-        count = _check_pupils(records, columns, pupils)
-        placed = plain.join(keys.select("c", "t", "area"), ["c", "t"])
-        known = placed.filter(placed.y.notnull()).join(pupils.select("u", "key"), "u")
-        return _add_up(known, columns, bounds[outcome].reach, bounds), count
+        found["weight"] = restore(found["weight_upper"], found["weight_lower"], largest=heaviest)
+    held = digits.read(found)
+    path, place = np.nonzero(held)
+    if not (np.array_equal(sums["path"], path) and np.array_equal(sums["t"], digits.periods[place])):
+        raise DataError(f"{records.label}: {CHANGED}")
+    return _frame(outcome, held, found, sums["sum"], digits)
 
 
-def _check_pupils(records: Records, columns: _Columns, pupils: ir.Table) -> int:
-    """How many pupils have a known outcome. Raises DataError for repeated periods and changing weights."""
-    wrong = [name for name in ("repeated", "changing") if name in pupils.columns]
-    checks = {"known": pupils.key.count(), **{name: pupils[name].sum() for name in wrong}}
-    found = pupils.aggregate(**checks).to_pandas().fillna(0).iloc[0]
-    if found.get("repeated"):
+def _by_pupil(plain: ir.Table, written: ir.Table, digits: _Digits) -> ir.Table:
+    """One row for each pupil, with the pupil's path."""
+    joined = plain.join(written, ["c", "t"])
+    kept = joined.y.isnull().ifelse(ibis.literal(digits.records, "int64"), ibis.literal(-1, "int64"))
+    parts: dict[str, ir.Value] = {code: bit_or(joined[code] & kept) for code in digits.codes}
+    if "w" in plain.columns:
+        parts |= {"w": joined.w.min(), "changing": joined.w.min() != joined.w.max()}
+    return joined.group_by("u").aggregate(**parts)
+
+
+def _check_pupils(records: Records, columns: _Columns, pupils: ir.Table, digits: _Digits, expected: int) -> None:
+    """Raises DataError for repeated periods and changing weights."""
+    # All records of a pupil in one period set the same bit: with a repeat there are fewer bits than records.
+    parts = {code: bit_count(pupils[code] & digits.records).sum() for code in digits.codes}
+    if columns.weights:
+        parts["changing"] = pupils.changing.sum()
+    found = pupils.aggregate(**parts).to_pandas().iloc[0]
+    if sum(int(found[code]) for code in digits.codes) != expected:
         check_unit_period(records, columns.unit, columns.period)
-    if found.get("changing"):
+        raise DataError(f"{records.label}: {CHANGED}")
+    if columns.weights and found["changing"]:
         raise DataError(
             f"{records.label}: the weight '{columns.weights}' changes over the records of "
             f"{int(found['changing']):,} value(s) of '{columns.unit}'. Pupil effects from path cells need one "
             "weight for each pupil, such as the weight at baseline."
         )
-    return int(found["known"])
 
 
-def _add_up(known: ir.Table, columns: _Columns, reach: float, bounds: Mapping[str, Bounds]) -> dict[str, np.ndarray]:
-    """Pupils, weights and sums by path and area, in this order, from the records with a known outcome."""
-    heaviest = bounds[columns.weights].high if columns.weights else 1.0
-    values = {"sum": (known.y * known.w if columns.weights else known.y, reach * heaviest)}
-    if columns.weights:
-        values["weight"] = (known.w, heaviest)
-    sums = {"n": known.count()}
-    for name, (value, largest) in values.items():
-        sums[f"{name}_upper"], sums[f"{name}_lower"] = exact_sums(value, largest=largest)
-    rows = known.group_by(["key", "area"]).aggregate(**sums).order_by(["key", "area"]).to_pyarrow()
-    found = {name: rows[name].to_numpy() for name in rows.column_names}
-    for name, (_, largest) in values.items():
-        found[name] = restore(found.pop(f"{name}_upper"), found.pop(f"{name}_lower"), largest=largest)
-    return found
+def _by_path(pupils: ir.Table, digits: _Digits, heaviest: float) -> ir.Table:
+    """One row for each path, numbered from zero in the order of its digits, with its pupils and their weights."""
+    sums: dict[str, ir.Value] = {"n": pupils.count()}
+    if "w" in pupils.columns:
+        sums["weight_upper"], sums["weight_lower"] = exact_sums(pupils.w, largest=heaviest)
+    paths = pupils.group_by(digits.codes).aggregate(**sums)
+    return paths.mutate(path=ibis.row_number().over(order_by=digits.codes).cast("int32"))
+
+
+def _add_up(plain: ir.Table, placed: ir.Table, largest: float) -> dict[str, np.ndarray]:
+    """Sums of (weighted) known outcomes by path and period, in this order."""
+    known = plain.filter(plain.y.notnull()).join(placed, "u")
+    upper, lower = exact_sums(known.y * known.w if "w" in plain.columns else known.y, largest=largest)
+    found = _fetch(known.group_by(["path", "t"]).aggregate(upper=upper, lower=lower).order_by(["path", "t"]))
+    return {**found, "sum": restore(found["upper"], found["lower"], largest=largest)}
+
+
+def _fetch(expression: ir.Table) -> dict[str, np.ndarray]:
+    """A result as arrays: through pandas, a copy more."""
+    rows = expression.to_pyarrow()
+    return {name: rows[name].to_numpy() for name in rows.column_names}
 
 
 @contextmanager
 def _held(records: Records, expression: ir.Table) -> Iterator[ir.Table]:
     """A result that the engine keeps while it's used twice, and forgets afterwards."""
-    if records.backend.name == "pyspark":
+    con = records.backend
+    if con.name == "pyspark":
         with expression.cache() as table:
             yield table
         return
-    name = ibis.util.gen_name("sendap_pupils")
+    name = ibis.util.gen_name("sendap")
     try:
-        yield records.backend.create_table(name, expression, temp=True)
+        # Ibis would ask the engine for the names and types of columns three times, and write DROP without a name.
+        con.raw_sql(f"CREATE TEMPORARY TABLE {name} AS {con.compile(expression)}")
+        yield con.table(name)
     finally:
-        # Ibis 12 with sqlglot 30 writes DROP TABLE without a name, so the statement is written here.
-        records.backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
+        con.raw_sql(f"DROP TABLE IF EXISTS {name}")
 
 
-def _keys(records: Records, areas: pd.DataFrame, plain: ir.Table, seed: int) -> ir.Table:
-    """For each row of ``areas`` a random number, its position, and a bit for its period."""
-    position = pd.factorize(areas["t"], sort=True)[0]
-    keys = {
-        "c": pa.array(areas["c"]),
-        "t": pa.array(areas["t"].astype("int64")),
-        "key": np.random.default_rng(seed).integers(1, 2**KEY_BITS, size=len(areas)),
-        "area": np.arange(len(areas), dtype="int32"),
-        "bit": np.left_shift(np.int64(1), position % WIDEST_SPAN),
-    }
-    table = pa.table(keys)
-    if records.backend.name == "pyspark":
-        # What Spark is to keep can't be made from a table in memory that Ibis holds, so it gets a view.
-        records.backend._session.createDataFrame(table).createOrReplaceTempView("sendap_areas")
-        return records.backend.table("sendap_areas")
-    return ibis.memtable(table).cast({"c": plain.c.type(), "t": plain.t.type()})
+@contextmanager
+def _lent(
+    records: Records, areas: pd.DataFrame, codes: Mapping[str, np.ndarray], plain: ir.Table
+) -> Iterator[ir.Table]:
+    """For each row of ``areas`` what a record in it adds to a path, as a table that the engine has for a time."""
+    data = pa.table({"c": pa.array(areas["c"]), "t": pa.array(areas["t"].astype("int64")), **codes})
+    name = ibis.util.gen_name("sendap")
+    table = lend(data, name, records.backend)
+    try:
+        yield table.cast({"c": plain.c.type(), "t": plain.t.type()})
+    finally:
+        take_back(name, records.backend)
 
 
 def _frame(
-    outcome: str, found: dict[str, np.ndarray], starts: np.ndarray, length: np.ndarray, areas: pd.DataFrame
+    outcome: str, held: np.ndarray, paths: Mapping[str, np.ndarray], sums: np.ndarray, digits: _Digits
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """Rows of the paths with two periods or more, in order, and the counts of all."""
-    size, records = found["n"][starts], int(found["n"].sum())
+    length, size = np.count_nonzero(held, axis=1), paths["n"]
     several = length > 1
-    kept = np.repeat(several, length)
-    path = np.repeat(np.arange(several.sum(), dtype="int32"), length[several])
-    area, n = found["area"][kept], found["n"][kept]
-    codes, clusters = pd.factorize(areas["c"], sort=True)
-    cluster = codes[area]
-    moved = np.zeros(int(several.sum()), dtype=bool)
-    moved[path[1:][(path[1:] == path[:-1]) & (cluster[1:] != cluster[:-1])]] = True
+    long, times = held[several], length[several]
+    moved = np.where(long > 0, long, len(digits.clusters) + 1).min(axis=1) != long.max(axis=1)
+    path, period = np.nonzero(long)
+    n = np.repeat(size[several], times)
     frame = pd.DataFrame(
         {
             "outcome": pd.Categorical.from_codes(np.zeros(len(path), dtype="int8"), [outcome]),
-            "path": path,
-            "period": areas["t"].to_numpy(dtype="int64")[area],
-            "cluster": pd.Categorical.from_codes(cluster, clusters),
+            "path": path.astype("int32"),
+            "period": digits.periods[period],
+            "cluster": pd.Categorical.from_codes(long[path, period] - 1, digits.clusters),
             "n": n,
-            "weight": found["weight"][kept] if "weight" in found else n.astype(float),
-            "sum": found["sum"][kept],
+            "weight": np.repeat(paths["weight"][several], times) if "weight" in paths else n.astype(float),
+            "sum": sums[np.repeat(several, length)],
         },
         copy=False,
     )
     counts = (
         outcome,
-        records,
-        int(size.sum()),
-        int(size[~several].sum()),
+        int(size @ length),
+        int(size[length > 0].sum()),
+        int(size[length == 1].sum()),
         int(several.sum()),
         int(size[several][moved].sum()),
     )

@@ -101,14 +101,29 @@ def _from_memory(what: pd.DataFrame | pa.Table, con: BaseBackend) -> Records:
     data = pa.Table.from_pandas(what, preserve_index=False) if isinstance(what, pd.DataFrame) else what
     synthetic = _says_synthetic(data.schema.metadata)
     data = data.replace_schema_metadata(None)
-    name = f"records_{id(data)}"
+    table = lend(data, f"records_{id(data)}", con)
+    return Records(table, con, "the table in memory", rows=data.num_rows, synthetic=synthetic)
+
+
+def lend(data: pa.Table, name: str, con: BaseBackend) -> ir.Table:
+    """A table in memory as one of the engine's."""
     if con.name == "duckdb":
         con.con.register(name, data)  # scanned where it lies, without a copy
     elif con.name == "pyspark":
         con._session.createDataFrame(data).createOrReplaceTempView(name)
     else:
         con.create_table(name, obj=data, temp=True)
-    return Records(con.table(name), con, "the table in memory", rows=data.num_rows, synthetic=synthetic)
+    return con.table(name)
+
+
+def take_back(name: str, con: BaseBackend) -> None:
+    """The engine forgets a table that was lent to it."""
+    if con.name == "duckdb":
+        con.con.unregister(name)
+    elif con.name == "pyspark":
+        con._session.catalog.dropTempView(name)
+    else:
+        con.raw_sql(f"DROP TABLE IF EXISTS {name}")
 
 
 def _from_database(path: Path, table: str | None, engine: str | None) -> Iterator[Records]:
