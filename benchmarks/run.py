@@ -30,6 +30,11 @@ from summary import agree, markdown, published
 
 HERE = Path(__file__).parent
 SEED = 7
+FULL = (
+    "MemoryError", "Unable to allocate", "OutOfMemory", "bad_alloc", "signal 9", "failed to allocate",
+    "memory allocation of",
+)  # fmt: skip
+"""What packages say when there is no memory left."""
 LONG = 10.0
 """Seconds beyond which one run is enough: its noise is a small part of it."""
 
@@ -84,8 +89,7 @@ def measure(task: Task, number: int, path: Path, python: str, options: argparse.
         return {"failed": f"did not finish in {options.limit:g} seconds"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
-        words = ("MemoryError", "Unable to allocate", "OutOfMemory", "bad_alloc", "signal 9", "failed to allocate")
-        full = any(word in done.stderr or word in last for word in words)
+        full = any(word in done.stderr or word in last for word in FULL)
         return {"failed": f"needs more than {options.memory:g} GB" if full else f"error: {last[:80]}"}
     return json.loads(done.stdout.strip().splitlines()[-1])
 
