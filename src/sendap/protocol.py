@@ -143,7 +143,7 @@ class Deviation(Described):
     why: str
     known: Literal["before outcomes were seen", "after outcomes were seen"]
     agreed: str
-    was: Headline | None = None
+    was: Literal["group_time", "group_time_lagged"] | None = None
 
 
 class Disparity(Described):

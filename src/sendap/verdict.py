@@ -203,13 +203,15 @@ def confidence(
     overlap_share: float,
     break_in_window: bool,
     breakdown: float | None = None,
+    trends: Level | None = None,
     more: Sequence[Threat] = (),
 ) -> Confidence:
     """The word of the evaluation standard for a difference in differences, computed from its parts.
 
     ``missing_share``: values missing or lost; ``overlap_share``: treated clusters also in another programme;
-    ``breakdown``: the breakdown value of Rambachan and Roth, None while it isn't assessed; ``more``: further threats
-    with their levels, as ``probed_threats`` gives them.
+    ``breakdown``: the breakdown value of Rambachan and Roth, None while it isn't assessed; ``trends``: the threat of
+    trends before the start where no such value is defined (see ``earlier_threat``); ``more``: further threats with
+    their levels, as ``probed_threats`` gives them.
     """
     half = (float(row["ci_high"]) - float(row["ci_low"])) / 2
     # Without a smallest effect there's nothing to be exact enough for.
@@ -234,9 +236,9 @@ def confidence(
         ("Number of treated areas", "low" if treated >= 13 else "moderate" if treated >= 6 else "high"),
     ]
     if breakdown is not None:
-        threats.append(
-            ("Trends before the start", "low" if breakdown >= 1 else "moderate" if breakdown >= 0.5 else "high")
-        )
+        trends = "low" if breakdown >= 1 else "moderate" if breakdown >= 0.5 else "high"
+    if trends is not None:
+        threats.append(("Trends before the start", trends))
     threats += [(name, level or "not assessed") for name, level in more]
     levels = [level for _, level in threats]
     high, moderate = levels.count("high"), levels.count("moderate")
@@ -247,8 +249,20 @@ def confidence(
     else:
         drops = 0
     score = max(min(score for _, score in parts) - drops, 0)
-    complete = breakdown is not None and "not assessed" not in levels
+    complete = trends is not None and "not assessed" not in levels
     return Confidence(score, WORDS[score], parts, tuple(threats), drops, complete)
+
+
+def earlier_threat(row: pd.Series, trend: TrendCheck | None) -> Level | None:
+    """The threat of trends before the start for areas compared given their past, where no breakdown value is defined.
+
+    High where areas with the same recent figures weren't alike in earlier periods, or differed by as much as the
+    estimate; else moderate, since few earlier periods prove little. None where no earlier period could be tested. Our
+    own rule.
+    """
+    if trend is None or trend.periods == 0:
+        return None
+    return "high" if trend.differs or trend.largest >= abs(float(row["estimate"])) else "moderate"
 
 
 def probed_threats(

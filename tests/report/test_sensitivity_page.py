@@ -44,10 +44,10 @@ def test_each_section_stands_with_its_probe_and_without(evaluated, section):
 def test_the_summary_counts_what_could_change_the_answer(evaluated):
     html = doubts.summary(evaluated).html
     found = doubts.doubts(evaluated, evaluated.protocol.primary)
-    assert len(found) == 11
+    assert len(found) == 10
     assert {answer for _, _, answer in found} <= {"no", "perhaps", "yes", "can't tell"}
     open_to = sum(answer in ("yes", "perhaps") for _, _, answer in found)
-    words = f"Of 11 doubts, {open_to} could change the answer." if open_to else "None of 11 doubts"
+    words = f"Of 10 doubts, {open_to} could change the answer." if open_to else "None of 10 doubts"
     assert words in html
     assert "Synthetic data, not a finding" in html
 

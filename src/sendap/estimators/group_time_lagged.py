@@ -7,7 +7,8 @@ were alike in the last ``lags`` periods before the start: the change since the b
 by a regression among the comparison areas of each cohort and period.
 
 It needs no parallel trends, but that nothing else that matters decided who was treated, given region and past figures.
-Neither assumption can be tested; where the effects of past figures lie between none and one, the two bracket the truth.
+Neither assumption can be tested. With one lag, and one of them true, the two estimates bracket the effect (Ding and
+Li); with two lags that isn't shown, so both are told.
 
 Sources: Angrist and Pischke (2009), Mostly Harmless Econometrics, section 5.3 to 5.4, and Ding and Li (2019),
 doi:10.1017/pan.2019.25, for the two assumptions and the bracket; Heckman, Ichimura and Todd (1997),

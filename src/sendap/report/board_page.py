@@ -106,6 +106,11 @@ def conclusions(evaluated: Evaluated) -> Html:
             can.append(found.sentence)
         elif found.verdict == "already_moving" and excludes:
             cannot.append(found.sentence)
+    if any(each.known.startswith("after") for each in evaluated.protocol.deviations):
+        cannot.append(
+            "The method was changed after outcomes had been seen, so take all of this as exploratory until new figures "
+            "bear it out. The full report gives the result under both."
+        )
     cannot.append("Nothing here says which part of the programme did what, or whether families were better served.")
     others = (
         "areas of their region with the same recent figures" if evaluated.given_past(primary) else "their neighbours"

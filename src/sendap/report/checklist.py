@@ -53,9 +53,9 @@ def checklist(evaluated: Evaluated) -> Html:
     require_all(filled)
     rows = [{"Item": f"{at}. {name}", "What was done": text} for at, (name, text) in enumerate(filled.items(), 1)]
     file = f"{evaluated.protocol.id.lower()}-checklist.csv"
-    return paragraphs(
-        "Twenty-two things that a reader should be told before believing a difference in differences."
-    ) + (Html(table(pd.DataFrame(rows), "Design checklist", file=file)))
+    return paragraphs("Twenty-two things that a reader should be told before believing a comparison of areas.") + (
+        Html(table(pd.DataFrame(rows), "Design checklist", file=file))
+    )
 
 
 def require_all(filled: Mapping[str, str]) -> None:

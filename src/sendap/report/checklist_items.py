@@ -185,8 +185,8 @@ def trends(evaluated: Evaluated) -> str:
 def anticipation(evaluated: Evaluated) -> str:
     primary, places = evaluated.protocol.primary, words.places_of(evaluated, evaluated.protocol.primary)
     if evaluated.given_past(primary):
-        shown = "The last two periods before are the same by design, so they have no difference to show. "
-        return shown + words.anticipation_words(evaluated, primary)
+        shown = "The last two unexposed periods are the same by design, so they have no difference to show. "
+        return shown + given_past.partly_exposed_words(evaluated) + words.anticipation_words(evaluated, primary)
     rows = evaluated.rows(primary, estimator=DIFFERENCES, term="event", contrast=MAIN).set_index("event_time")
     near = [
         f"{show(rows.loc[time, 'estimate'], places)} at {show(time, 0)}" for time in (-2.0, -1.0) if time in rows.index
@@ -213,7 +213,7 @@ def covariates(evaluated: Evaluated) -> str:
         used = f"The {within} and the" if within else "The"
         plain = show(evaluated.differences(primary)["estimate"], places)
         return (
-            f"{used} outcome itself in the last two periods before the start, all from before treatment. With them the "
+            f"{used} outcome itself in the last two unexposed periods, all from before treatment. With them the "
             f"estimate is {main}, without the past {plain}{beside}."
         )
     return f"The {within} only, fixed before treatment. With it the estimate is {main}{beside}."

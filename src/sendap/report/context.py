@@ -18,7 +18,7 @@ from sendap.exposure import overlaps
 from sendap.probe import TrendCheck
 from sendap.protocol import Outcome, Protocol, breaks_between, series_of
 from sendap.results import MAIN
-from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, guard, impact, probed_threats
+from sendap.verdict import Confidence, Finding, GuardVerdict, confidence, earlier_threat, guard, impact, probed_threats
 
 ORDER = ("primary", "secondary", "guard", "exploratory")
 DIFFERENCES = "group_time"
@@ -138,7 +138,13 @@ class Evaluated:
         }
         _, series = series_of(self.catalog, primary)
         least = primary.smallest_effect or (primary.guard.margin if primary.guard else None)
-        threats = probed_threats(self.probes.get(primary.id, {}), row, registered=self.protocol.registered)
+        threats = probed_threats(
+            self.probes.get(primary.id, {}),
+            row,
+            registered=self.protocol.registered,
+            deviations=len(self.protocol.deviations),
+        )
+        past = self.given_past(primary)
         if self.stands_in:
             threats = (*threats, ("Other areas stand in for those that took part", "high"))
         if not self.protocol.has_primary:
@@ -150,7 +156,8 @@ class Evaluated:
             missing_share=float(cover["missing"] / possible) if possible else 1.0,
             overlap_share=len(own & others) / len(own),
             break_in_window=bool(series.breaks),
-            breakdown=self.breakdown(primary),
+            breakdown=None if past else self.breakdown(primary),
+            trends=earlier_threat(row, self.trends.get(primary.id)) if past else None,
             more=threats,
         )
 

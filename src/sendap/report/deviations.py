@@ -8,7 +8,7 @@ from sendap.protocol import Deviation
 from sendap.report.context import Evaluated
 from sendap.report.output import Html, paragraphs
 from sendap.report.probe_words import number, places_of, span
-from sendap.report.tables import ESTIMATOR_WORDS, table
+from sendap.report.tables import ESTIMATOR_WORDS, count, table
 from sendap.results import MAIN
 
 NONE = "No change of the protocol is recorded."
@@ -45,11 +45,16 @@ def _both(evaluated: Evaluated, deviation: Deviation) -> str:
     primary = evaluated.protocol.primary
     if deviation.was is None:
         return "not one of the estimator"
-    places = places_of(evaluated, primary)
-    told = []
-    for words, estimator in (("As done", evaluated.lead(primary)), ("as it was", deviation.was)):
+    lead = evaluated.lead(primary)
+    if lead == deviation.was:
+        return f"the same for {primary.name}, which has too short a past for the change"
+    places, told = places_of(evaluated, primary), []
+    for words, estimator in (("As done", lead), ("as it was", deviation.was)):
         rows = evaluated.rows(primary, estimator=estimator, term="overall", contrast=MAIN)
-        row = rows.iloc[0]
-        interval = span(row["ci_low"], row["ci_high"], places)
-        told.append(f"{words} ({ESTIMATOR_WORDS[estimator]}): {number(row['estimate'], places)} ({interval})")
+        said = "not estimated"
+        if len(rows):
+            row = rows.iloc[0]
+            interval = span(row["ci_low"], row["ci_high"], places)
+            said = f"{number(row['estimate'], places)} ({interval}; {count(row['treated_clusters'])} treated areas)"
+        told.append(f"{words} ({ESTIMATOR_WORDS[estimator]}): {said}")
     return "; ".join(told) + f", {primary.name}"

@@ -10,9 +10,10 @@ import pandas as pd
 from sendap.protocol import Outcome
 from sendap.report import probe_words as words
 from sendap.report.context import Evaluated
+from sendap.report.impact_page import trend_sentence
 from sendap.report.output import Html, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
-from sendap.report.tables import table
+from sendap.report.tables import count, table
 
 LEADS: Mapping[str, str] = {
     "changed": "The finding is a change. It would be wrong if the areas had been drifting apart anyway, if a choice of "
@@ -73,23 +74,32 @@ def doubts(evaluated: Evaluated, outcome: Outcome) -> list[tuple[str, str, str]]
 
     robust = words.part(evaluated, outcome, "robust")
     return [
-        *([_bracket(evaluated, outcome, claimed)] if evaluated.given_past(outcome) else []),
-        (
-            "The areas were drifting apart before, and went on",
-            words.drift_words(evaluated, outcome),
-            judged("drift", detrended),
-        ),
-        (
-            "They drifted apart afterwards in a way the years before don't show",
-            words.robust_words(evaluated, outcome),
-            _borne(robust, claims=claims),
+        *(
+            _given_past(evaluated, outcome, claimed)
+            if evaluated.given_past(outcome)
+            else [
+                (
+                    "The areas were drifting apart before, and went on",
+                    words.drift_words(evaluated, outcome),
+                    judged("drift", detrended),
+                ),
+                (
+                    "They drifted apart afterwards in a way the years before don't show",
+                    words.robust_words(evaluated, outcome),
+                    _borne(robust, claims=claims),
+                ),
+            ]
         ),
         (
             "Another sound choice tells another story",
             words.curve_words(evaluated, outcome),
             judged("curve", specifications),
         ),
-        ("It hangs on levels or proportions", words.forms_words(evaluated, outcome), judged("forms", listed)),
+        (
+            "It hangs on levels or proportions",
+            words.forms_words(evaluated, outcome),
+            "can't tell" if evaluated.given_past(outcome) else judged("forms", listed),
+        ),
         (
             "The change came before the start",
             words.anticipation_words(evaluated, outcome),
@@ -125,18 +135,28 @@ def doubts(evaluated: Evaluated, outcome: Outcome) -> list[tuple[str, str, str]]
     ]
 
 
-def _bracket(evaluated: Evaluated, outcome: Outcome, claimed: int) -> tuple[str, str, str]:
-    """What the other assumption gives, where areas are compared given their past (Ding and Li 2019)."""
-    row, places = evaluated.differences(outcome), words.places_of(evaluated, outcome)
-    low, high = row["ci_low"], row["ci_high"]
+def _given_past(evaluated: Evaluated, outcome: Outcome, claimed: int) -> list[tuple[str, str, str]]:
+    """The doubts about a comparison of areas given their past: the other assumption, and the years before those."""
+    row, plain = evaluated.headline(outcome), evaluated.differences(outcome)
+    places, trend = words.places_of(evaluated, outcome), evaluated.trends.get(outcome.id)
+    low, high = plain["ci_low"], plain["ci_high"]
     known = [{"low": low, "high": high}] if np.isfinite([low, high]).all() else []
-    return (
-        "Areas would have moved alike whatever their past",
-        f"By difference in differences it is {words.number(row['estimate'], places)} "
-        f"({words.span(low, high, places)}). If the past matters, but less than the headline supposes, the truth lies "
-        "between the two.",
-        words.changes_answer(claimed, words.sides(known)),
-    )
+    untested = trend is None or trend.periods == 0
+    apart = trend is not None and (trend.differs or trend.largest >= abs(float(row["estimate"])))
+    treated = f"{count(plain['treated_clusters'])} treated areas, against {count(row['treated_clusters'])}"
+    return [
+        (
+            "Areas would have moved alike whatever their past",
+            f"By difference in differences, which assumes that, it is {words.number(plain['estimate'], places)} "
+            f"({words.span(low, high, places)}; {treated} in the headline). Neither assumption can be proved.",
+            words.changes_answer(claimed, words.sides(known)),
+        ),
+        (
+            "Areas with the same recent figures differed in earlier years",
+            trend_sentence(evaluated, outcome),
+            "can't tell" if untested else "no" if not claimed else "perhaps" if apart else "no",
+        ),
+    ]
 
 
 def _borne(robust: words.Part, *, claims: bool) -> str:

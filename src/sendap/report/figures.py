@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -175,19 +176,20 @@ def event_figure(
     name: str,
     synthetic: bool,
     band: pd.DataFrame | None = None,
-    lags: int = 1,
+    zeros: Sequence[float] = (),
 ) -> Figure:
     """Effects by years from the first treated period. Nothing before the start is hidden.
 
     ``band``: rows whose intervals hold for all years at once, drawn as thin bars behind those of single years.
-    ``lags``: how many of the last years before are zero because areas are compared that were alike in them.
+    ``zeros``: the years before that are zero by design, by default the last unexposed one.
     """
     drawing, axes = canvas(synthetic=synthetic)
     rows = frame.sort_values("event_time")
     wide = None if band is None or band.empty else band.set_index("event_time").reindex(rows["event_time"])
     if wide is not None:
         axes.vlines(rows["event_time"], wide["ci_low"], wide["ci_high"], color=style.GREY, linewidth=5, alpha=0.35)
-    base = -1.0 - anticipation - np.arange(lags)
+    shown = set(rows["event_time"])
+    base = np.array([time for time in zeros or (-1.0 - anticipation,) if time not in shown])
     for part, marker, colour, words in (
         (rows[rows["event_time"] < -anticipation], "o", style.GREY, "before"),
         (rows[(rows["event_time"] >= -anticipation) & (rows["event_time"] < 0)], "D", style.PLUM, "partly exposed"),
@@ -200,8 +202,8 @@ def event_figure(
                       yerr=[known["estimate"] - known["ci_low"], known["ci_high"] - known["estimate"]],
                       fmt="none", ecolor=edge, elinewidth=2, capsize=4)  # fmt: skip
         axes.plot(part["event_time"], part["estimate"], marker, color=edge, markersize=8, label=words, linestyle="none")
-    zero = "base (0 by definition)" if lags == 1 else "the same by design"
-    axes.plot(base, np.zeros(lags), "x", color=style.CHARCOAL, markersize=9, markeredgewidth=2, label=zero,
+    zero = "base (0 by definition)" if len(base) == 1 else "the same by design"
+    axes.plot(base, np.zeros(len(base)), "x", color=style.CHARCOAL, markersize=9, markeredgewidth=2, label=zero,
               linestyle="none")  # fmt: skip
     axes.axhline(0, color=style.CHARCOAL, linewidth=1.3)
     ticks = np.unique(np.r_[rows["event_time"].to_numpy(), base])
@@ -321,6 +323,7 @@ def plot_estimates(frame: pd.DataFrame, **options: Any) -> Figure:
     if len(events):
         lags = LAGS if set(events["estimator"]) == {"group_time_lagged"} else 1
         anticipation = int(options.get("anticipation", 0))
-        return event_figure(events, anticipation=anticipation, lags=int(options.get("lags", lags)), **common)
+        zeros = [-1.0 - anticipation - back for back in range(int(options.get("lags", lags)))]
+        return event_figure(events, anticipation=anticipation, zeros=zeros, **common)
     labels = [f"{row.estimator} {row.term}" for row in frame.itertuples()]
     return interval_figure(frame, labels, threshold=options.get("threshold"), **common)

@@ -34,6 +34,9 @@ FAMILY_WORDS = {
 }
 
 
+INSTEAD = "Its past is too short for the headline of the protocol, so this is by difference in differences."
+
+
 def design(evaluated: Evaluated) -> Html:
     """Who is compared with whom, and what must be true for it."""
     protocol = evaluated.protocol
@@ -42,7 +45,7 @@ def design(evaluated: Evaluated) -> Html:
     chosen = choose(treated, int(row["clusters"]) - treated, float(row["effective_clusters"]))
     weights = {"areas": "Every area counts once, large or small.", "children": "Areas count by their children."}
     others = (
-        "comparison areas of their region that had the same figures in the last two years before"
+        "comparison areas of their region that had the same figures in the last two unexposed years"
         if evaluated.given_past(protocol.primary)
         else "the comparison areas"
     )
@@ -136,7 +139,8 @@ def family(evaluated: Evaluated, name: str) -> Html:
     for outcome in outcomes:
         found = evaluated.finding(outcome)
         number = in_every_hundred(evaluated.headline(outcome), outcome.counted)
-        sentences.append(f"{found.sentence} {number} {found.because}")
+        other = "" if evaluated.lead(outcome) == evaluated.protocol.headline else INSTEAD
+        sentences.append(f"{found.sentence} {number} {found.because} {other}".strip())
     caption = f"{name.capitalize()} outcomes: difference between programme and comparison areas"
     file = f"{evaluated.protocol.id.lower()}-{name}.csv"
     return paragraphs(FAMILY_WORDS[name]) + bullets(sentences) + Html(table(shown, caption, file=file))
@@ -186,7 +190,7 @@ def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
         name=f"{evaluated.protocol.id.lower()}-{outcome.id}-years",
         synthetic=evaluated.synthetic,
         band=_band(evaluated, outcome),
-        lags=max(trend.lags, 1) if trend else 1,
+        zeros=given_past.past_times(evaluated, outcome),
     )
 
 
@@ -287,8 +291,10 @@ def placebo_starts(evaluated: Evaluated) -> Html:
             "Pretended start": f"{show(-row['event_time'], 0)} years earlier",
             "Estimate": number(row["estimate"], places),
             "95% interval": span(row["ci_low"], row["ci_high"], places),
-            "Excludes no change": "yes"
-            if row["ci_low"] is not None and (row["ci_low"] > 0 or row["ci_high"] < 0)
+            "Excludes no change": NOT_AVAILABLE
+            if row["ci_low"] is None
+            else "yes"
+            if row["ci_low"] > 0 or row["ci_high"] < 0
             else "no",
         }
         for row in found["rows"]

@@ -55,12 +55,12 @@ def estimate_all(
         own = cells.only(outcome.id)
         lead = lead_of(own, protocol, _anticipation(own, outcome))
         main = _headline(own, protocol, outcome, lead)
-        found = [main]
+        found = [_noted(main, lead.instead) if lead.instead else main]
         if main.parts:
             headlines[outcome.id] = main
             trends[outcome.id] = check_trends(main.parts[lead.name], _anticipation(own, outcome))
-            if lead is not DIFFERENCES:
-                found.append(_headline(own, protocol, outcome, DIFFERENCES, permute=False))
+            if lead.name != DIFFERENCES.name:
+                found.append(_headline(own, protocol, outcome, DIFFERENCES, permute=False, band=False))
             found += _alternatives(own, protocol, outcome)
             if outcome.family != "exploratory":
                 found += _sensitivity(own, protocol, outcome, catalog, lead)
@@ -92,10 +92,12 @@ def _headline(cells: Cells, protocol: Protocol, outcome: Outcome, lead: Lead, **
         MAIN,
         control=protocol.comparison.control,
         within=protocol.comparison.within,
-        band=True,
-        **_common(cells, protocol, outcome),
-        **options,
+        **{"band": True, **_common(cells, protocol, outcome), **options},
     )
+
+
+def _noted(found: Estimates, said: str) -> Estimates:
+    return found.with_columns(note=[f"{note} {said}".strip() for note in found.frame["note"]])
 
 
 def _labelled(found: Estimates, outcome: Outcome) -> Estimates:

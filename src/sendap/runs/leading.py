@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sendap.cells import Cells
 from sendap.effects import group_time, group_time_lagged
@@ -18,12 +18,13 @@ from sendap.results import Estimates
 @dataclass(frozen=True)
 class Lead:
     """A headline estimator: its ``name``, from cells to results, from a panel to a fit, and how many periods it needs
-    before a start."""
+    before a start. ``instead`` says why it stands in for the protocol's, where it does."""
 
     name: str
     estimator: Callable[..., Estimates]
     fitter: Fitter
     past: int
+    instead: str = ""
 
 
 DIFFERENCES = Lead("group_time", group_time, fit_group_time, 1)
@@ -35,7 +36,7 @@ LEADS: Mapping[str, Lead] = {
 
 def lead_of(cells: Cells, protocol: Protocol, anticipation: int) -> Lead:
     """What leads for the one outcome of ``cells``: the protocol's headline estimator, or group-time differences where
-    the outcome hasn't the past that it needs."""
+    it can't be used: mostly because the outcome hasn't the past that it needs."""
     wanted = LEADS[protocol.headline]
     if wanted is DIFFERENCES:
         return wanted
@@ -46,6 +47,6 @@ def lead_of(cells: Cells, protocol: Protocol, anticipation: int) -> Lead:
             control=protocol.comparison.control,
             anticipation=anticipation,
         )
-    except DesignError:
-        return DIFFERENCES
+    except DesignError as error:
+        return replace(DIFFERENCES, instead=f"By difference in differences instead: {error}")
     return wanted

@@ -22,7 +22,7 @@ SCHEMES = {
     "always_low": "Always did badly",
 }
 LEADS = ("group_time_lagged", "group_time", "two_way")
-"""The estimators on which methods were tried, the headline of most pilots first."""
+"""The estimators on which methods were tried, the headline of pilots on published figures first."""
 NOMINAL = 0.05
 NORMAL = "estimate plus or minus 1.96 standard errors"
 POWER = ("0.25", "0.5", "1", "1.5", "2")
