@@ -136,7 +136,7 @@ class CovariateGroupTimeFit(GroupTimeFit):
         total = treated.sum(axis=1, keepdims=True)
         known = (total > 0) & (controls.sum(axis=1, keepdims=True) > 0)
         treated = np.divide(treated, total, out=np.zeros_like(treated), where=known)
-        lines = Lines.of(design, controls)
+        lines = self._lines(design, controls)
         usable = known[:, 0]
         if self.method == "regression":
             weighted, odds = np.zeros_like(treated), None
@@ -155,6 +155,13 @@ class CovariateGroupTimeFit(GroupTimeFit):
         estimate = np.where(usable, np.stack([part[0] for part in parts]), np.nan)
         contributions = np.where(usable[:, None], np.stack([part[1] for part in parts]), np.nan)
         return estimate, contributions, np.where(usable[:, None], unit_weight, np.nan)
+
+    def _lines(self, design: np.ndarray, controls: np.ndarray) -> Lines:
+        """The regression among controls: that of the effect before where it has the same ones, as most have."""
+        last = getattr(self, "_last_lines", None)
+        if last is None or not (np.array_equal(last.weight, controls) and np.array_equal(last.design, design)):
+            last = self._last_lines = Lines.of(design, controls)
+        return last
 
     def _design_of(self, pair: Pair) -> np.ndarray:
         """The covariates of units for one effect (U by P)."""
