@@ -90,7 +90,7 @@ def test_a_verdict_names_whom_the_areas_moved_differently_from(evaluated):
     assert "areas with the same recent figures" in impact(evaluated.headline(primary), primary, moved).sentence
     assert "from other areas" in impact(evaluated.headline(primary), primary, replace(moved, lags=0)).sentence
     assert np.isfinite(trend.largest)
-    assert given_past.trend_sentence(evaluated, primary, moved).endswith("No effect can be claimed.")
+    assert given_past.trend_sentence(moved, "2 points").endswith("No effect can be claimed.")
 
 
 def test_earlier_years_of_areas_given_their_past_are_a_threat_never_low(evaluated):

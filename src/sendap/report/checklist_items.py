@@ -48,10 +48,6 @@ def _starts(evaluated: Evaluated) -> pd.Series:
     return inside.astype(int).value_counts().sort_index()
 
 
-def _ahead(evaluated: Evaluated) -> int:
-    return int(evaluated.cells.metadata["anticipation"][evaluated.protocol.primary.id])  # type: ignore[index]
-
-
 def _whole(value: float) -> str:
     return f"{value:.0f}" if np.isfinite(value) else "[x]"
 
@@ -82,7 +78,7 @@ def target(evaluated: Evaluated) -> str:
 
 
 def timing(evaluated: Evaluated) -> str:
-    starts, ahead = _starts(evaluated), _ahead(evaluated)
+    starts, ahead = _starts(evaluated), evaluated.ahead(evaluated.protocol.primary)
     listed = ", ".join(f"{_year(evaluated, year)} ({count} areas)" for year, count in starts.items())
     kind = f"Staggered: {len(starts)} starts" if len(starts) > 1 else "Not staggered: one start"
     partly = (
@@ -126,7 +122,7 @@ def parallel(evaluated: Evaluated) -> str:
     within = _comparison(evaluated).within
     where = f"inside each {within}" if within else "across the country"
     gap = evaluated.raw_means(evaluated.protocol.primary).dropna()
-    early = gap[gap["period"] < _primary(evaluated)["cohort"].min() - _ahead(evaluated)]
+    early = gap[gap["period"] < _primary(evaluated)["cohort"].min() - evaluated.ahead(evaluated.protocol.primary)]
     shared = (
         "Areas of a region share funding rounds, regional bodies and the pandemic,"
         if within

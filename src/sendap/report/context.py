@@ -82,6 +82,10 @@ class Evaluated:
         """The overall effect by difference in differences: the headline itself, or what stands beside it."""
         return self.rows(outcome, estimator=DIFFERENCES, term="overall", contrast=MAIN).iloc[0]
 
+    def ahead(self, outcome: Outcome) -> int:
+        """How many periods before the start count as partly exposed."""
+        return int(self.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+
     def given_past(self, outcome: Outcome | str) -> bool:
         """Whether the headline compares areas with the same figures in the last periods before the start."""
         return self.lead(outcome) != DIFFERENCES

@@ -14,6 +14,7 @@ from sendap.report.impact_page import trend_sentence
 from sendap.report.output import Html, notice, paragraphs
 from sendap.report.style import SYNTHETIC_WORDS
 from sendap.report.tables import count, table
+from sendap.verdict import earlier_threat
 
 LEADS: Mapping[str, str] = {
     "changed": "The finding is a change. It would be wrong if the areas had been drifting apart anyway, if a choice of "
@@ -141,8 +142,7 @@ def _given_past(evaluated: Evaluated, outcome: Outcome, claimed: int) -> list[tu
     places, trend = words.places_of(evaluated, outcome), evaluated.trends.get(outcome.id)
     low, high = plain["ci_low"], plain["ci_high"]
     known = [{"low": low, "high": high}] if np.isfinite([low, high]).all() else []
-    untested = trend is None or trend.periods == 0
-    apart = trend is not None and (trend.differs or trend.largest >= abs(float(row["estimate"])))
+    threat = earlier_threat(row, trend)
     treated = f"{count(plain['treated_clusters'])} treated areas, against {count(row['treated_clusters'])}"
     return [
         (
@@ -154,7 +154,7 @@ def _given_past(evaluated: Evaluated, outcome: Outcome, claimed: int) -> list[tu
         (
             "Areas with the same recent figures differed in earlier years",
             trend_sentence(evaluated, outcome),
-            "can't tell" if untested else "no" if not claimed else "perhaps" if apart else "no",
+            "can't tell" if threat is None else "perhaps" if claimed and threat == "high" else "no",
         ),
     ]
 

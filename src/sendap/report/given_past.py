@@ -31,10 +31,8 @@ def earlier_words(evaluated: Evaluated, outcome: Outcome, trend: TrendCheck) -> 
     )
 
 
-def trend_sentence(evaluated: Evaluated, outcome: Outcome, trend: TrendCheck) -> str:
-    """Whether areas with the same recent figures were alike in the years before those."""
-    unit = evaluated.headline(outcome)["unit"]
-    size = f"{show(trend.largest, 2 if trend.largest < 1 else 1)} {'percentage points' if unit == 'per cent' else unit}"
+def trend_sentence(trend: TrendCheck, size: str) -> str:
+    """Whether areas with the same recent figures were alike in the years before those; ``size`` is the difference."""
     tested = f"{trend.periods} earlier year{'' if trend.periods == 1 else 's'}"
     if trend.differs:
         return (
@@ -51,7 +49,7 @@ def trend_sentence(evaluated: Evaluated, outcome: Outcome, trend: TrendCheck) ->
 def partly_exposed_words(evaluated: Evaluated) -> str:
     """Differences in the periods between the last unexposed one and the start; empty where there is none."""
     primary = evaluated.protocol.primary
-    ahead = int(evaluated.cells.metadata["anticipation"][primary.id])  # type: ignore[index]
+    ahead = evaluated.ahead(primary)
     rows = evaluated.rows(primary, estimator=evaluated.lead(primary), term="event", contrast=MAIN)
     near = rows[(rows["event_time"] < 0) & (rows["event_time"] >= -ahead)].sort_values("event_time")
     if near.empty:
@@ -63,9 +61,8 @@ def partly_exposed_words(evaluated: Evaluated) -> str:
 
 def overlap_words(evaluated: Evaluated) -> str:
     """Whether comparison areas reach as far as the treated ones in the periods in which they must be alike."""
-    primary = evaluated.protocol.primary.id
-    frame = evaluated.cells.only(primary).frame
-    ahead = int(evaluated.cells.metadata["anticipation"][primary])  # type: ignore[index]
+    primary = evaluated.protocol.primary
+    frame, ahead = evaluated.cells.only(primary.id).frame, evaluated.ahead(primary)
     known = frame[frame["n_observed"] > 0]
     wide = (known["sum"] / known["weight"]).groupby([known["cluster"], known["period"]]).mean().unstack()
     started = frame.drop_duplicates("cluster").set_index("cluster")["cohort"].reindex(wide.index)
@@ -88,8 +85,7 @@ def overlap_words(evaluated: Evaluated) -> str:
 
 def past_times(evaluated: Evaluated, outcome: Outcome) -> list[float]:
     """Event times of the periods in which areas must be alike, of all starts: their effects are zero by design."""
-    frame = evaluated.cells.only(outcome.id).frame
-    ahead = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+    frame, ahead = evaluated.cells.only(outcome.id).frame, evaluated.ahead(outcome)
     periods = sorted(frame["period"].unique())
     lags = LAGS if evaluated.given_past(outcome) else 1
     found = {

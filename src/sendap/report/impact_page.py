@@ -174,7 +174,7 @@ def event(evaluated: Evaluated, outcome: Outcome | None = None) -> Figure:
     outcome = outcome or evaluated.protocol.primary
     _, series = series_of(evaluated.catalog, outcome)
     rows = evaluated.rows(outcome, estimator=evaluated.lead(outcome), term="event", contrast=MAIN)
-    anticipation = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+    anticipation = evaluated.ahead(outcome)
     trend = evaluated.trends.get(outcome.id)
     title = "Areas moved apart before the start" if trend and trend.differs else "No clear break at the start"
     after = rows[rows["event_time"] >= 0]
@@ -222,10 +222,10 @@ def trend_sentence(evaluated: Evaluated, outcome: Outcome) -> str:
     trend = evaluated.trends.get(outcome.id)
     if trend is None or trend.periods == 0:
         return "There are too few years, or too few areas, before the start to test whether areas moved alike."
-    if trend.lags:
-        return given_past.trend_sentence(evaluated, outcome, trend)
     unit = evaluated.headline(outcome)["unit"]
     size = f"{show(trend.largest, 2 if trend.largest < 1 else 1)} {'percentage points' if unit == 'per cent' else unit}"
+    if trend.lags:
+        return given_past.trend_sentence(trend, size)
     if trend.differs:
         return (
             f"Before the start areas didn't move alike (joint test of {trend.periods} years, p = {trend.p_value:.3f}; "

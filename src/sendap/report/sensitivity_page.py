@@ -80,7 +80,7 @@ def drift(evaluated: Evaluated) -> Html:
     if "slope" not in found:
         return paragraphs(*text)
     rows = evaluated.rows(outcome, estimator=DIFFERENCES, term="event", contrast=MAIN)
-    ahead = int(evaluated.cells.metadata["anticipation"][outcome.id])  # type: ignore[index]
+    ahead = evaluated.ahead(outcome)
     open_ended = found["rest_low"] <= 0 <= found["rest_high"]
     title = "Allowing for earlier drift, it could go either way" if open_ended else "It is more than the earlier drift"
     base = float(-1 - ahead)

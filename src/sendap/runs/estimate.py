@@ -163,7 +163,7 @@ def _synthetic(cells: Cells, *, contrast: str, seed: int) -> Estimates:
     gaps = frozenset(set(cells.frame["cluster"]) - set(complete))
     found = synthetic_did(cells.without_clusters(gaps) if gaps else cells, contrast=contrast, seed=seed)
     said = f"Areas with a gap left out: {len(gaps)}." if gaps else ""
-    return found.with_columns(note=[f"{note} {said}".strip() for note in found.frame["note"]])
+    return _noted(found, said)
 
 
 def left_out(cells: Cells, protocol: Protocol, catalog: Catalog) -> dict[str, frozenset[str]]:
